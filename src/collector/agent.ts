@@ -1,0 +1,78 @@
+import type {CollectorConfig, Settings} from './config.ts'
+import {durable, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
+import {ownTelemetry} from './telemetry.ts'
+
+export type AgentWish = {
+  readonly edge: string
+  /** The hub's gateway, `host:port`, and whom to trust when it answers. */
+  readonly gateway: string
+  readonly gatewayCa: string
+  /** Certificate and key in one file. */
+  readonly leaf: string
+  /** Where workloads send OTLP: `host:port`. */
+  readonly grpc: string
+  readonly http: string
+  readonly health: string
+  readonly host: string
+  readonly counters: number
+  readonly queue: string
+  /** Globs of log files to follow. */
+  readonly logs: readonly string[]
+}
+
+const checkpoints = 'file_storage/checkpoints'
+
+const hostMetrics: Settings = {
+  collection_interval: '15s',
+  scrapers: {cpu: {}, memory: {}, load: {}, filesystem: {exclude_mount_points: {mount_points: ['/proc/*', '/sys/*', '/dev/*', '/run/*'], match_type: 'regexp'}}, network: {}, disk: {}},
+}
+
+const logFiles = (globs: readonly string[]): Settings => ({
+  include: globs,
+  start_at: 'beginning',
+  include_file_name: true,
+  storage: checkpoints,
+  retry_on_failure: {enabled: true, max_elapsed_time: 0},
+})
+
+/** What the edge is called, on everything it sends. */
+const identity = (edge: string): Settings => ({
+  attributes: ['lkeobs.edge', 'k8s.cluster.name'].map((key) => ({key, value: edge, action: 'upsert'})),
+})
+
+/** OTLP, host metrics and log files of an edge, to the gateway by mutual TLS. */
+export const agentConfig = (wish: AgentWish): CollectorConfig => {
+  const pipeline = (...receivers: string[]) => ({receivers, processors: ['memory_limiter', 'resource/identity'], exporters: ['otlp_grpc/hub']})
+  return {
+    extensions: {
+      health_check: {endpoint: wish.health},
+      ...(queueStorageAt(wish.queue) as Record<string, Settings>),
+      [checkpoints]: {directory: `${wish.queue}-checkpoints`, create_directory: true},
+    },
+    receivers: {
+      otlp: {protocols: {grpc: {endpoint: wish.grpc}, http: {endpoint: wish.http}}},
+      host_metrics: hostMetrics,
+      file_log: logFiles(wish.logs),
+    },
+    processors: {memory_limiter: memoryLimiter, 'resource/identity': identity(wish.edge)},
+    exporters: {
+      'otlp_grpc/hub': {
+        ...durable,
+        endpoint: wish.gateway,
+        compression: 'zstd',
+        timeout: '15s',
+        tls: {ca_file: wish.gatewayCa, cert_file: wish.leaf, key_file: wish.leaf, reload_interval: '10s', min_version: '1.3'},
+      },
+    },
+    service: {
+      extensions: ['health_check', queueStorage, checkpoints],
+      pipelines: {metrics: pipeline('otlp', 'host_metrics'), logs: pipeline('otlp', 'file_log'), traces: pipeline('otlp')},
+      telemetry: ownTelemetry({
+        host: wish.host,
+        counters: wish.counters,
+        otlp: `http://${wish.http}`,
+        resource: {'service.name': 'agent', 'service.instance.id': wish.edge},
+      }),
+    },
+  }
+}

@@ -1,0 +1,22 @@
+/** A component's settings, by their names in the collector's documentation. */
+export type Settings = {readonly [key: string]: unknown}
+
+/** A collector configuration: what is defined, and which pipelines use it. */
+export type CollectorConfig = {
+  readonly extensions: Readonly<Record<string, Settings>>
+  readonly receivers: Readonly<Record<string, Settings>>
+  readonly processors: Readonly<Record<string, Settings>>
+  readonly exporters: Readonly<Record<string, Settings>>
+  readonly service: {
+    readonly extensions: readonly string[]
+    readonly pipelines: Readonly<Record<string, {readonly receivers: readonly string[]; readonly processors: readonly string[]; readonly exporters: readonly string[]}>>
+    readonly telemetry: Settings
+  }
+}
+
+/** The three signals, in the order every screen shows them. */
+export const signals = ['metrics', 'logs', 'traces'] as const
+export type Signal = (typeof signals)[number]
+
+/** How a signal is spelt in the collector's own counters (otelcol_receiver_accepted_…). */
+export const counted = {metrics: 'metric_points', logs: 'log_records', traces: 'spans'} as const satisfies Record<Signal, string>

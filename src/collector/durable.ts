@@ -1,0 +1,39 @@
+import type {Settings} from './config.ts'
+
+/** The extension that keeps queues on disk. */
+export const queueStorage = 'file_storage/queue'
+
+/** fsync: without it a power cut can lose the whole queue, not only its end (contrib#50102). */
+export const queueStorageAt = (folder: string): Settings => ({
+  [queueStorage]: {
+    directory: folder,
+    create_directory: true,
+    fsync: true,
+    timeout: '10s',
+    // a file that a crash left broken must not keep the collector from starting
+    recreate: true,
+    compaction: {on_start: true, on_rebound: true, directory: folder, cleanup_on_start: true},
+  },
+})
+
+/**
+ * Nothing accepted is lost: items wait on disk until the other side has them, however long that takes.
+ * Batching happens in the queue; a batch processor before it would acknowledge what it holds in memory.
+ */
+export const durable: Settings = {
+  retry_on_failure: {enabled: true, initial_interval: '1s', max_interval: '15s', max_elapsed_time: 0},
+  sending_queue: {
+    enabled: true,
+    storage: queueStorage,
+    sizer: 'items',
+    queue_size: 2_000_000,
+    num_consumers: 4,
+    batch: {flush_timeout: '200ms', min_size: 8192, max_size: 8192, sizer: 'items'},
+  },
+}
+
+/** First in every pipeline: refuses, retryably, before the process runs out of memory. */
+export const memoryLimiter: Settings = {check_interval: '1s', limit_mib: 512, spike_limit_mib: 128}
+
+/** The gateway's OTLP limit; batches of 8192 items pass the default of 4 MiB. */
+export const maxMessageMib = 16

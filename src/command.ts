@@ -1,0 +1,105 @@
+import {Command, Flags, type Interfaces} from '@oclif/core'
+import {exit, LkeobsError, messageOf} from './errors.ts'
+import {bold, count, nextCommands} from './output.ts'
+import type {Fleet} from './clusters.ts'
+import type {Outcome, Plan} from './steps/step.ts'
+import type {Tools} from './tools/index.ts'
+
+/** The flags every command has, each with its variable. */
+export type GlobalFlags = Interfaces.InferredFlags<typeof LkeobsCommand.baseFlags>
+
+/** What a command answers: one document for machines, the same as text for people. */
+export type Result = {readonly schema: string; readonly data: object; readonly text: string}
+
+type Work = {
+  /** Held while the plan runs, so that two runs do not undo each other. */
+  readonly lock?: string
+  /** What to answer after the plan has run; the outcomes unless given. */
+  readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result>
+}
+
+/** Parse, check, ask, run: what all commands share. */
+export abstract class LkeobsCommand extends Command {
+  static override baseFlags = {
+    'dry-run': Flags.boolean({description: 'print what would be done, and do nothing', env: 'LKEOBS_DRY_RUN', helpGroup: 'GLOBAL'}),
+    fleet: Flags.string({description: 'the fleet file', default: 'lkeobs.yaml', env: 'LKEOBS_FLEET', helpGroup: 'GLOBAL', helpValue: 'FILE'}),
+    json: Flags.boolean({description: 'print the result as one JSON document', env: 'LKEOBS_JSON', helpGroup: 'GLOBAL'}),
+    yes: Flags.boolean({description: 'agree to every confirmation', char: 'y', env: 'LKEOBS_YES', helpGroup: 'GLOBAL'}),
+  }
+
+  #json = this.argv.includes('--json') || /^(1|true|yes)$/i.test(process.env['LKEOBS_JSON'] ?? '')
+
+  protected async tools(flags: {readonly yes: boolean}): Promise<Tools> {
+    const {createTools} = await import('./tools/index.ts')
+    return createTools(flags)
+  }
+
+  /** The fleet of the file with its hub and edges opened. */
+  protected async fleet(flags: {readonly fleet: string}, tools: Tools): Promise<Fleet> {
+    const [{loadFleet}, {openFleet}] = await Promise.all([import('./fleet/load.ts'), import('./clusters.ts')])
+    return openFleet(await loadFleet(flags.fleet, tools.files), tools)
+  }
+
+  /** Runs the plan, or previews it under --dry-run, and answers. */
+  protected async carryOut(
+    flags: GlobalFlags,
+    makePlan: (tools: Tools) => Plan | Promise<Plan>,
+    {lock, after}: Work = {},
+  ): Promise<void> {
+    const tools = await this.tools(flags)
+    if (flags['dry-run']) {
+      const [{dryTools}, {createRecorder, preview, previewText}] = await Promise.all([import('./tools/index.ts'), import('./steps/preview.ts')])
+      const recorder = createRecorder()
+      const plan = await makePlan(dryTools(tools, recorder.record))
+      const steps = await preview(plan, recorder)
+      this.result('lkeobs/plan/v1', {command: plan.command, steps}, previewText(plan, steps))
+      return
+    }
+    const [{run}, {flatten}, {withLock}] = await Promise.all([import('./steps/run.ts'), import('./steps/step.ts'), import('./tools/lock.ts')])
+    const work = async () => {
+      const plan = await makePlan(tools)
+      this.progress(`${bold(plan.title)} ${count(flatten(plan.steps).length, 'step')}.\n`)
+      const live = process.stderr.isTTY && !this.#json && process.env['CI'] === undefined
+      const outcomes = await run(plan, live ? 'live' : 'lines')
+      const answer = await after?.(outcomes, tools)
+      if (answer) this.result(answer.schema, answer.data, answer.text)
+      else this.result('lkeobs/run/v1', {command: plan.command, steps: outcomes}, runText(outcomes))
+    }
+    await (lock === undefined ? work() : withLock(lock, work))
+  }
+
+  /** The answer, on stdout. */
+  protected result(schema: string, data: object, text: string): void {
+    if (this.#json) process.stdout.write(`${JSON.stringify({schema, ...data}, undefined, 2)}\n`)
+    else if (text !== '') process.stdout.write(`${text}\n`)
+  }
+
+  /** A line on stderr. */
+  protected progress(line: string): void {
+    process.stderr.write(`${line}\n`)
+  }
+
+  /** The check found something: the answer stands, and the exit code says so. */
+  protected failChecks(): void {
+    process.exitCode = exit.checksFailed
+  }
+
+  protected override async catch(error: Error & {exitCode?: number; oclif?: {exit?: number}}): Promise<void> {
+    const expected = error instanceof LkeobsError
+    if (!expected && error.oclif?.exit !== undefined && !this.#json) throw error
+    const code = expected ? error.code : error.oclif?.exit === undefined ? 'BUG' : 'USAGE'
+    const status = error.oclif?.exit ?? exit.bug
+    const title = expected ? error.title : code === 'BUG' ? 'This is a mistake in lkeobs itself.' : 'The command line is wrong.'
+    const next = expected ? error.next : code === 'BUG' ? ['LKEOBS_DEBUG=1 with the same command shows where'] : [`lkeobs ${this.id?.replaceAll(':', ' ') ?? ''} --help`]
+    process.exitCode = status
+    if (this.#json) {
+      process.stdout.write(`${JSON.stringify({schema: 'lkeobs/error/v1', error: {code, exit: status, title, message: messageOf(error), next}}, undefined, 2)}\n`)
+      return
+    }
+    const stack = code === 'BUG' && process.env['LKEOBS_DEBUG'] ? `\n${error.stack ?? ''}` : ''
+    process.stderr.write(`\n${bold(code)}  ${title}\n${messageOf(error)}${stack}\n${nextCommands(next)}\n`)
+  }
+}
+
+const runText = (outcomes: readonly Outcome[]): string =>
+  outcomes.every(({state}) => state === 'already so') ? 'Nothing to do: everything is already so.' : `${count(outcomes.length, 'step')} hold.`

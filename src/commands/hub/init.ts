@@ -1,0 +1,21 @@
+import path from 'node:path'
+import {LkeobsCommand} from '../../command.ts'
+
+export default class HubInit extends LkeobsCommand {
+  static override summary = 'Make the hub of the fleet file: Vault, PKI, stores and gateway.'
+  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --dry-run']
+
+  async run(): Promise<void> {
+    const {flags} = await this.parse(HubInit)
+    const [{hubInit}, {checkClusterPorts, checkPrograms}, {stateFolderOf}] = await Promise.all([
+      import('../../plans/hub-init.ts'),
+      import('../../clusters.ts'),
+      import('../../platforms/local/index.ts'),
+    ])
+    const tools = await this.tools(flags)
+    const {file, hub} = await this.fleet(flags, tools)
+    await checkPrograms([hub], tools)
+    await checkClusterPorts(file, [hub], tools)
+    await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {lock: path.join(stateFolderOf(file.folder), 'lock')})
+  }
+}

@@ -1,0 +1,24 @@
+import path from 'node:path'
+import {Flags} from '@oclif/core'
+import {LkeobsCommand} from '../../command.ts'
+
+export default class LabDown extends LkeobsCommand {
+  static override summary = 'Stop every process of the lab; with --purge, remove all it kept.'
+  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --purge']
+  static override flags = {
+    dir: Flags.string({description: 'the folder of the lab; the current one unless given', env: 'LKEOBS_DIR', helpValue: 'DIR'}),
+    purge: Flags.boolean({description: 'also remove the telemetry, the Vaults and the fleet file', env: 'LKEOBS_PURGE'}),
+  }
+
+  async run(): Promise<void> {
+    const {flags} = await this.parse(LabDown)
+    const file = path.resolve(flags.dir === undefined ? flags.fleet : path.join(flags.dir, 'lkeobs.yaml'))
+    const [{labDown}, {stateFolderOf}] = await Promise.all([import('../../plans/lab-down.ts'), import('../../platforms/local/index.ts')])
+    const state = stateFolderOf(path.dirname(file))
+    const tools = await this.tools(flags)
+    if (flags.purge && !flags['dry-run']) await tools.ask.confirm(`Remove ${file} and ${state} with all telemetry in it?`)
+    // where no lab ever was there is nothing to lock, and nothing is made
+    const there = await tools.files.exists(state)
+    await this.carryOut(flags, (those) => labDown(file, flags.purge, those), there ? {lock: path.join(state, 'lock')} : {})
+  }
+}

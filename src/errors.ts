@@ -1,0 +1,175 @@
+/** What the process exits with; the same table stands in docs/errors.md. */
+export const exit = {
+  done: 0,
+  bug: 1,
+  usage: 2,
+  fleetFile: 3,
+  notReady: 4,
+  refused: 5,
+  notSettled: 6,
+  checksFailed: 7,
+  someFailed: 8,
+  cancelled: 130,
+} as const
+
+type Entry = {
+  readonly exit: number
+  /** One sentence: what happened, in general. */
+  readonly title: string
+  /** Why it happens and what was left behind; printed by `lkeobs explain`. */
+  readonly why: string
+  /** What a person does about it; printed by `lkeobs explain`. */
+  readonly fix: string
+}
+
+/**
+ * Every error a person can cause. The thousands say where it belongs: 1 fleet file and command line,
+ * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates.
+ */
+export const catalogue = {
+  'LKO-1001': {
+    exit: exit.fleetFile,
+    title: 'There is no fleet file.',
+    why: 'Every command but `lab up` and `tools` works on a fleet that is described in a file, `lkeobs.yaml` in the current folder unless --fleet names another.',
+    fix: 'Change to the folder of the fleet, name the file with --fleet, or make a fleet on this machine with `lkeobs lab up`.',
+  },
+  'LKO-1002': {
+    exit: exit.fleetFile,
+    title: 'The fleet file is wrong.',
+    why: 'The file does not follow the schema. Each line above names the place, the key and what is expected there. Nothing was changed.',
+    fix: 'Mend the named lines. `lkeobs schema` prints the JSON Schema that editors use to complete and check the file.',
+  },
+  'LKO-1003': {
+    exit: exit.usage,
+    title: 'The fleet has no such edge.',
+    why: 'The name is not among the edges of the fleet file.',
+    fix: 'Use one of the names the message lists, or add the edge to the fleet file.',
+  },
+  'LKO-1005': {
+    exit: exit.cancelled,
+    title: 'Cancelled.',
+    why: 'A confirmation was declined, or the command was interrupted. What was done until then stays as it is.',
+    fix: 'Run the same command again: it goes on from there.',
+  },
+  'LKO-1006': {
+    exit: exit.usage,
+    title: 'There is no such error code.',
+    why: 'The code is not in the catalogue of this version.',
+    fix: '`lkeobs explain` without a code lists all of them.',
+  },
+  'LKO-2001': {
+    exit: exit.checksFailed,
+    title: 'A canary was not read back.',
+    why: 'A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub\'s store returns it. The table names the last hop that counted it and what that hop says.',
+    fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate, `lkeobs lab status` its process and log file.',
+  },
+  'LKO-3001': {
+    exit: exit.notReady,
+    title: 'A port is taken.',
+    why: 'Another process listens on a port that the fleet file gives to one of our processes.',
+    fix: 'Stop that process, or give the cluster other ports in the fleet file (platform.local.ports).',
+  },
+  'LKO-3002': {
+    exit: exit.notReady,
+    title: 'Another run is at work here.',
+    why: 'Two runs that change the same fleet at once would undo each other, so the second one waits for nobody and stops.',
+    fix: 'Wait for the other run, or stop it; then run the command again. A lock left by a run that died is taken over by itself.',
+  },
+  'LKO-3003': {
+    exit: exit.refused,
+    title: 'A process stopped by itself.',
+    why: 'The program started and exited before it was ready. Its last log lines are above.',
+    fix: 'Mend what the log names and run the command again: it goes on from there.',
+  },
+  'LKO-3004': {
+    exit: exit.notReady,
+    title: 'A file or folder cannot be written.',
+    why: 'The operating system refused the write: no space, no permission, or a read-only file system. Files are replaced whole, so none is half-written.',
+    fix: 'Make room or give permission, then run the command again: it goes on from there.',
+  },
+  'LKO-3005': {
+    exit: exit.notSettled,
+    title: 'A step was done but has not settled.',
+    why: 'The change was applied, and the world did not become as wished within the time the step allows. What was last seen stands above.',
+    fix: 'Run the same command again: it resumes, and waits once more.',
+  },
+  'LKO-3006': {
+    exit: exit.refused,
+    title: 'A process cannot be stopped.',
+    why: 'It did not end after SIGTERM and SIGKILL, or it belongs to somebody else.',
+    fix: 'Look at the process with `ps -fp PID`, then run the command again.',
+  },
+  'LKO-3007': {
+    exit: exit.notReady,
+    title: 'The hub is not running.',
+    why: 'An edge joins a hub that is up: the hub\'s Vault signs the edge\'s issuer, and its gateway must answer.',
+    fix: 'Bring the hub up first with `lkeobs hub init`.',
+  },
+  'LKO-4001': {
+    exit: exit.notReady,
+    title: 'A program is missing.',
+    why: 'An external program this command drives is not installed at the pinned version.',
+    fix: 'Run `lkeobs tools install`; `lkeobs tools list` shows what is there and where it came from.',
+  },
+  'LKO-4002': {
+    exit: exit.refused,
+    title: 'A program cannot be had.',
+    why: 'Neither the PATH, nor the publisher\'s release, nor a language registry could give the pinned version. Each way\'s reason stands above. Nothing half-installed was kept.',
+    fix: 'Open one of the ways: put the right version on PATH, let the machine reach the release page or name a mirror with LKEOBS_RELEASE_MIRROR, or let it reach the language registry (Go and Python are needed for some).',
+  },
+  'LKO-4003': {
+    exit: exit.refused,
+    title: 'A program said no.',
+    why: 'An external program that was started ended with an error. Its command, exit code and last lines stand above.',
+    fix: 'Mend what the program names, then run the command again: it goes on from there.',
+  },
+  'LKO-4004': {
+    exit: exit.usage,
+    title: 'There is no such program.',
+    why: 'The name is not among the pinned programs.',
+    fix: '`lkeobs tools list` shows the names.',
+  },
+  'LKO-5001': {
+    exit: exit.notReady,
+    title: 'Vault does not answer.',
+    why: 'The address refused the connection, timed out, or presented a certificate that the cluster\'s CA did not sign.',
+    fix: 'See whether it runs with `lkeobs lab status`, and start it again with `lkeobs lab up`.',
+  },
+  'LKO-5002': {
+    exit: exit.refused,
+    title: 'Vault refused a request.',
+    why: 'Vault answered with an error status. The path and Vault\'s own words stand above; what was sent is never printed.',
+    fix: 'Mend what Vault names, then run the command again.',
+  },
+  'LKO-8001': {
+    exit: exit.someFailed,
+    title: 'Some edges failed.',
+    why: 'The work runs over several edges side by side; a failing edge does not stop the others. Each failure stands above with its own code.',
+    fix: 'Mend the named edges and run the same command again: the others are skipped.',
+  },
+} as const satisfies Record<string, Entry>
+
+export type Code = keyof typeof catalogue
+
+/** An error a person can cause and mend: a code from the catalogue, the actual facts, and the next command to type. */
+export class LkeobsError extends Error {
+  override readonly name = 'LkeobsError'
+  readonly code: Code
+  readonly title: string
+  /** Commands to type next, filled in. */
+  readonly next: readonly string[]
+  /** Where oclif looks for the exit code. */
+  readonly oclif: {readonly exit: number}
+
+  constructor(code: Code, what: string, {next = [], cause}: {next?: readonly string[]; cause?: unknown} = {}) {
+    super(what, cause === undefined ? undefined : {cause})
+    const entry = catalogue[code]
+    this.code = code
+    this.title = entry.title
+    this.next = [...next, `lkeobs explain ${code}`]
+    this.oclif = {exit: entry.exit}
+  }
+}
+
+/** The message of anything thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,130 @@
+import {Document, isMap, isNode, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
+import {parseFleet} from './load.ts'
+import {type EdgeInput, portsOfEdge, portsOfHub} from './schema.ts'
+
+const shownName = 'lkeobs.yaml'
+const firstOfHub = 14_300
+const firstOfEdges = 14_400
+
+/** The edge as a person would write it: a line for each key, the value on the same line. */
+const edgeDocument = ({name, platform, logs = [], vault}: EdgeInput): Document => {
+  const document = new Document({name, platform, ...(logs.length > 0 ? {logs} : {}), ...(vault ? {vault} : {})})
+  visit(document, {Pair: (_, {value}) => void (isMap(value) || isSeq(value) ? (value.flow = true) : undefined)})
+  return document
+}
+
+const written = (document: Document): string => document.toString({lineWidth: 0, flowCollectionPadding: false}).trimEnd()
+
+const items = (edges: readonly EdgeInput[], indent: number): string => {
+  const pad = ' '.repeat(indent)
+  return edges.map((edge) => `${pad}- ${written(edgeDocument(edge)).replaceAll('\n', `\n${pad}  `)}\n`).join('')
+}
+
+/** On one line, for lists in brackets; in JSON where the whole file is JSON. */
+const asFlow = (edge: EdgeInput, isJson: boolean): string => {
+  const document = edgeDocument(edge)
+  if (isJson) return JSON.stringify(document.toJS())
+  if (isMap(document.contents)) document.contents.flow = true
+  return written(document)
+}
+
+const splice = (text: string, from: number, to: number, added: string): string => text.slice(0, from) + added + text.slice(to)
+
+/** Puts lines after the line a value ends on, and after the comments below it that are indented deeper. */
+const insertLines = (text: string, valueEnd: number, indent: number, added: string): string => {
+  const newline = text.includes('\r\n') ? '\r\n' : '\n'
+  const lines = added.replaceAll('\n', newline)
+  const atLineStart = text[valueEnd - 1] === '\n'
+  const endOfLine = atLineStart ? valueEnd - 1 : text.indexOf('\n', valueEnd)
+  if (endOfLine === -1) return `${text}${newline}${lines}`
+  const rest = text.slice(endOfLine + 1)
+  const comments = new RegExp(`^(?:(?:[ \\t]*\\r?\\n)*[ ]{${indent + 1},}#[^\\n]*(?:\\n|$))*`).exec(rest)?.[0] ?? ''
+  const at = endOfLine + 1 + comments.length
+  return splice(text, at, at, text[at - 1] === '\n' ? lines : `${newline}${lines}`)
+}
+
+const startOf = (node: unknown): number => (isNode(node) ? node.range?.[0] : undefined) ?? 0
+const endOf = (node: unknown): number => (isNode(node) ? node.range?.[1] : undefined) ?? 0
+
+const intoList = (text: string, list: YAMLSeq, edges: readonly EdgeInput[], isJson: boolean): string => {
+  const last = list.items.at(-1)
+  const indent = list.srcToken?.type === 'block-seq' ? list.srcToken.indent : 2
+  if (!list.flow) return insertLines(text, endOf(last), indent, items(edges, indent))
+  const isBare = /^\[\s*\][ \t]*(#.*)?\r?(\n|$)/.test(text.slice(startOf(list)))
+  if (!last && isBare && !isJson) {
+    const before = text.slice(0, startOf(list)).trimEnd()
+    return insertLines(before + text.slice(endOf(list)), before.length, indent, items(edges, indent))
+  }
+  const added = edges.map((edge) => asFlow(edge, isJson)).join(', ')
+  const at = last ? endOf(last) : startOf(list) + 1
+  return splice(text, at, at, last ? `, ${added}` : added)
+}
+
+/** Edits the text itself rather than printing the document anew, which would lay out every other line its own way. */
+const addEdges = (text: string, edges: readonly EdgeInput[]): string => {
+  if (edges.length === 0) return text
+  parseFleet(text, shownName)
+  const {contents: root} = parseDocument(text, {keepSourceTokens: true})
+  if (!isMap(root)) return text
+  const isJson = root.flow === true
+  const list = root.get('edges', true)
+  if (isSeq(list)) return intoList(text, list, edges, isJson)
+  const end = endOf(root.items.at(-1)?.value)
+  if (isJson) return splice(text, end, end, `, "edges": [${edges.map((edge) => asFlow(edge, true)).join(', ')}]`)
+  return insertLines(text, end, 0, `edges:\n${items(edges, 2)}`)
+}
+
+const checked = (text: string): string => {
+  parseFleet(text, shownName)
+  return text
+}
+
+/** The text with one more edge; every other byte stays. LKO-1002 where the edge does not fit into the fleet. */
+export const addEdge = (text: string, edge: EdgeInput): string => checked(addEdges(text, [edge]))
+
+/** The text with edges on this machine added until there are `wanted`, on ports nobody else has. Never takes one away. */
+export const withLabEdges = (text: string, wanted: number): string => {
+  const {hub, edges} = parseFleet(text, shownName)
+  const names = new Set([hub.name, ...edges.map(({name}) => name)])
+  const taken = [
+    {first: hub.platform.local.ports, ports: portsOfHub},
+    ...edges.map(({platform}) => ({first: platform.local.ports, ports: portsOfEdge})),
+  ]
+  const missing = Math.max(0, wanted - edges.length)
+  // Each taken name or range rules out a few candidates, so that this many are always enough.
+  const candidates = Array.from({length: missing + 3 * taken.length}, (_, at) => at)
+  const freeNames = candidates.map((at) => `edge-${at + 1}`).filter((name) => !names.has(name))
+  const freePorts = candidates
+    .map((at) => firstOfEdges + at * portsOfEdge)
+    .filter((port) => taken.every(({first, ports}) => port >= first + ports || port + portsOfEdge <= first))
+  const added = freeNames.slice(0, missing).map((name, at) => ({name, platform: {local: {ports: freePorts[at] ?? firstOfEdges}}}))
+  return checked(addEdges(text, added))
+}
+
+const labHeader = `# A lab: a hub and its edges, all of them processes on this machine.
+# \`lkeobs lab up\` brings it up, \`lkeobs lab down\` takes it down.
+#
+# \`lkeobs schema\` prints the JSON Schema of this file. To have an editor complete and check it, keep the
+# schema beside the file (lkeobs schema > lkeobs.schema.json) and make this the first line:
+#   yaml-language-server: $schema=lkeobs.schema.json
+apiVersion: lkeobs/v1
+fleet: lab
+
+# The hub receives the telemetry of the fleet and keeps it.
+hub:
+  name: hub
+  # The first of the ${portsOfHub} ports its processes listen on.
+  platform: {local: {ports: ${firstOfHub}}}
+  # What edges dial.
+  endpoint: 127.0.0.1:${firstOfHub}
+  # The seal \`static\` lets Vault unseal itself with a key that lies in a file beside its data. Who can read the
+  # folder can open the Vault, so this seal is for a lab.
+  vault: {replicas: 3, seal: static}
+
+# An edge sends its telemetry to the hub. Its processes listen on ${portsOfEdge} ports, from the first.
+# \`logs\` names the files its agent follows, for example: logs: [/var/log/app/*.log]
+edges: []
+`
+
+/** The fleet file of a new lab, commented for a person to read. */
+export const newLabFleet = ({edges}: {readonly edges: number}): string => withLabEdges(labHeader, edges)

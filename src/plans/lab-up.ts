@@ -1,0 +1,65 @@
+import path from 'node:path'
+import {type EdgeCluster, type Fleet, openFleet} from '../clusters.ts'
+import {newLabFleet, withLabEdges} from '../fleet/edit.ts'
+import {parseFleet} from '../fleet/load.ts'
+import {count} from '../output.ts'
+import {stateFolderOf} from '../platforms/local/index.ts'
+import type {Plan, Step, Task} from '../steps/step.ts'
+import type {Tools} from '../tools/index.ts'
+import {trusted} from '../trust/bundle.ts'
+import {edgeAgent, edgeIdentity} from './edge-join.ts'
+import {hubSteps} from './hub-init.ts'
+import {programsInstalled} from './tools-install.ts'
+
+/** Edges that come up side by side; more would only share the same cores. */
+const edgesAtOnce = 4
+
+/** The fleet of a lab: what its file says, with edges added until there are as many as wished; a new one where there is no file. Writes nothing. */
+export const openLab = async (file: string, edges: number | undefined, tools: Tools): Promise<Fleet> => {
+  const there = await tools.files.read(file)
+  const text = there === undefined ? newLabFleet({edges: edges ?? 1}) : edges === undefined ? there : labWithEdges(there, edges, file)
+  const absolute = path.resolve(file)
+  return openFleet({fleet: parseFleet(text, file), file: absolute, folder: path.dirname(absolute), text}, tools)
+}
+
+const labWithEdges = (text: string, edges: number, file: string): string => {
+  // a file with mistakes is reported as such, not edited
+  parseFleet(text, file)
+  return withLabEdges(text, edges)
+}
+
+/** A whole fleet on this machine: programs, fleet file, hub, edges. */
+export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
+  command: 'lab up',
+  title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
+  steps: [
+    programsInstalled(['lab'], tools),
+    fleetFileWritten({file, hub, edges}, tools),
+    ...hubSteps(hub, tools),
+    forEach(edges, 'edges', (edge) => edgeIdentity(hub, edge, tools)),
+    trusted(hub.platform, hub.vault),
+    forEach(edges, 'agents', (edge) => edgeAgent(hub, edge)),
+  ],
+})
+
+const forEach = (edges: readonly EdgeCluster[], title: string, steps: (edge: EdgeCluster) => readonly Task[]): Task => ({
+  title,
+  concurrency: edgesAtOnce,
+  independent: 'LKO-8001',
+  steps: edges.map((edge) => ({title: edge.name, steps: steps(edge)})),
+})
+
+const fleetFileWritten = ({file: {file, folder, text}}: Fleet, {files}: Tools): Step => {
+  const ignore = path.join(stateFolderOf(folder), '.gitignore')
+  return {
+    title: `fleet file ${path.relative(process.cwd(), file)}`,
+    async done() {
+      if ((await files.read(file)) !== text) return 'not written'
+      return (await files.exists(ignore)) ? true : 'its state folder is not hidden from Git'
+    },
+    async apply() {
+      await files.write(ignore, '# what is here can be made again, and some of it is secret\n*\n')
+      await files.write(file, text, 0o644)
+    },
+  }
+}

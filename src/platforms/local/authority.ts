@@ -1,0 +1,71 @@
+import {createPrivateKey} from 'node:crypto'
+import path from 'node:path'
+import {Secret} from '../../secret.ts'
+import {isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
+import type {Platform} from '../platform.ts'
+import type {Local} from './process.ts'
+
+const rootDays = 3650
+const serverDays = 365
+// a year's certificate is renewed by any run in its last month
+const renewBeforeMs = 30 * 86_400_000
+
+/** The cluster's root CA and what it signs: on Kubernetes cert-manager does this, here two files. */
+export const authority = ({cluster, folder, place, tools}: Local): Pick<Platform, 'rootCa' | 'hasRootCa' | 'hasServerCertificate' | 'signCa'> => {
+  const {files, x509} = tools
+  const certificateFile = path.join(folder, 'ca', 'ca.pem')
+  const keyFile = path.join(folder, 'ca', 'ca.key')
+
+  const pair = async (): Promise<KeyPair> => {
+    const [certificate, key] = await Promise.all([files.read(certificateFile), files.read(keyFile)])
+    if (certificate === undefined || key === undefined) throw new Error(`${cluster} has no root CA yet`)
+    return {certificate, key: new Secret(key)}
+  }
+  const matches = ({certificate, key}: KeyPair): boolean => {
+    try {
+      return readCertificate(certificate)?.checkPrivateKey(createPrivateKey(key.reveal())) === true
+    } catch {
+      return false
+    }
+  }
+
+  return {
+    rootCa: async () => (await pair()).certificate,
+    signCa: async (request, wish) => x509.signCa(await pair(), request, wish),
+
+    hasRootCa: () => ({
+      title: `root CA of ${cluster} (its key in a file: this is a lab)`,
+      async done() {
+        if (!(await files.exists(certificateFile))) return 'there is none'
+        return matches(await pair()) ? true : 'certificate and key do not belong together'
+      },
+      async apply() {
+        const {certificate, key} = await x509.createCa({commonName: `lkeobs root ${cluster}`, days: rootDays, pathLength: 2})
+        // the certificate last: it says that the key beside it is whole
+        await files.write(keyFile, key)
+        await files.write(certificateFile, certificate)
+      },
+    }),
+
+    hasServerCertificate(component, names) {
+      const file = place(component).file('tls.pem')
+      return {
+        title: `certificate of ${component} on ${cluster}, signed by its root CA`,
+        async done() {
+          const pem = await files.read(file)
+          if (pem === undefined) return 'there is none'
+          const certificate = readCertificate(pem)
+          const root = readCertificate((await pair()).certificate)
+          if (!certificate || !root || !isSignedBy(certificate, root)) return 'not signed by the root CA'
+          if (names.some((name) => certificate.checkHost(name) === undefined && certificate.checkIP(name) === undefined)) return 'it is for other names'
+          return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
+        },
+        async apply() {
+          const {certificate, key} = await x509.issueServer(await pair(), {commonName: names[0] ?? component, names, days: serverDays})
+          // one file for both, so that no reader ever sees a certificate beside another's key
+          await files.write(file, new Secret(certificate + key.reveal()))
+        },
+      }
+    },
+  }
+}

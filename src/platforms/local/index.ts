@@ -1,0 +1,67 @@
+import path from 'node:path'
+import {LkeobsError} from '../../errors.ts'
+import type {Tools} from '../../tools/index.ts'
+import type {Place, Platform} from '../platform.ts'
+import {authority} from './authority.ts'
+import {portsOf} from './ports.ts'
+import {inspect, logOf, recordOf, runs, stopped} from './process.ts'
+
+/** A cluster that is processes on this machine, over loopback. */
+export type LocalCluster = {
+  readonly name: string
+  readonly role: 'hub' | 'edge'
+  readonly firstPort: number
+  /** The fleet's state folder; the cluster's own is one below it. */
+  readonly stateFolder: string
+}
+
+/** Where a fleet keeps what can be made again: beside its file, never in Git. */
+export const stateFolderOf = (fleetFolder: string): string => path.join(fleetFolder, '.lkeobs')
+
+const host = '127.0.0.1'
+
+export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => {
+  const folder = path.join(cluster.stateFolder, cluster.name)
+  const place = (component: string): Place => {
+    const ports = portsOf(cluster, component)
+    const port = (name: string): number => {
+      const number = ports[name]
+      if (number === undefined) throw new Error(`${component} of a ${cluster.role} has no port ${name}`)
+      return number
+    }
+    return {
+      folder: path.join(folder, component),
+      file: (name) => path.join(folder, component, name),
+      host,
+      port,
+      address: (name) => `${host}:${port(name)}`,
+    }
+  }
+  const local = {cluster: cluster.name, folder, place, tools}
+  return {
+    cluster: cluster.name,
+    place,
+    runs: (component) => runs(local, component),
+    stopped: (component, title) => stopped(local, component, title),
+    inspect: (component) => inspect(local, component),
+    read: (component, file) => tools.files.read(place(component).file(file)),
+    hand: (component, file, content) => tools.files.write(place(component).file(file), content),
+    log: (component, lines) => tools.processes.tail(logOf(local, component), lines),
+    ...authority(local),
+  }
+}
+
+/** Throws LKO-3001 when a port that these components want is held by somebody else; ours that already run hold their own. */
+export const checkPorts = async (cluster: LocalCluster, components: readonly string[], {processes}: Pick<Tools, 'processes'>, fleetFile: string): Promise<void> => {
+  const folder = path.join(cluster.stateFolder, cluster.name)
+  const taken: string[] = []
+  for (const component of components) {
+    if (await processes.find(recordOf({folder}, component))) continue
+    for (const port of Object.values(portsOf(cluster, component))) {
+      const holder = await processes.holder(port)
+      if (holder) taken.push(`Port ${port} (${component} of ${cluster.name}) is held by ${holder}.`)
+    }
+  }
+  if (taken.length === 0) return
+  throw new LkeobsError('LKO-3001', taken.join('\n'), {next: [`edit ${fleetFile}   (${cluster.name}: platform.local.ports, now ${cluster.firstPort})`]})
+}

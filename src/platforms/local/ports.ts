@@ -1,0 +1,27 @@
+/**
+ * How far a component's ports are from the first port of its cluster. The distances are part of what the
+ * fleet file means: add at the end. Vault nodes come in pairs after the others.
+ */
+const distances = {
+  hub: {
+    gateway: {otlp: 0, own: 1, counters: 2, health: 3},
+    prometheus: {http: 4},
+    loki: {http: 5, grpc: 6},
+    tempo: {http: 7, grpc: 8, otlp: 9},
+    vault: {api: 10, cluster: 11},
+  },
+  edge: {
+    agent: {grpc: 0, http: 1, counters: 2, health: 3},
+    vault: {api: 4, cluster: 5},
+  },
+} as const satisfies Record<string, Record<string, Record<string, number>>>
+
+type PortedCluster = {readonly role: 'hub' | 'edge'; readonly firstPort: number}
+
+/** The ports of a component by name; none for one that only dials out. */
+export const portsOf = ({role, firstPort}: PortedCluster, component: string): Readonly<Record<string, number>> => {
+  const node = /^vault-(\d+)$/.exec(component)?.[1]
+  const table: Record<string, Record<string, number>> = distances[role]
+  const own = table[node === undefined ? component : 'vault'] ?? {}
+  return Object.fromEntries(Object.entries(own).map(([name, distance]) => [name, firstPort + distance + 2 * Number(node ?? 0)]))
+}

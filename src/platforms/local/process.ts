@@ -1,0 +1,94 @@
+import {createHash} from 'node:crypto'
+import path from 'node:path'
+import type {Component} from '../../components/component.ts'
+import {LkeobsError} from '../../errors.ts'
+import type {Step, Tell} from '../../steps/step.ts'
+import {until} from '../../steps/wait.ts'
+import type {Tools} from '../../tools/index.ts'
+import type {ComponentState, Place} from '../platform.ts'
+
+export type Local = {
+  readonly cluster: string
+  readonly folder: string
+  readonly place: (component: string) => Place
+  readonly tools: Tools
+}
+
+const readyWithinMs = 60_000
+const shownLogLines = 12
+
+export const recordOf = ({folder}: Pick<Local, 'folder'>, component: string): string => path.join(folder, 'run', component)
+export const logOf = ({folder}: Pick<Local, 'folder'>, component: string): string => path.join(folder, 'logs', `${component}.log`)
+
+/** Digest of everything that needs a restart when it changes. */
+const wishOf = async ({place, tools}: Local, program: string, component: Component): Promise<string> => {
+  const {file} = place(component.name)
+  const handed = await Promise.all((component.restartOn ?? []).map((name) => tools.files.read(file(name))))
+  return createHash('sha256').update(JSON.stringify([program, component.args, component.files, handed])).digest('hex').slice(0, 16)
+}
+
+/** The component's process lives, was started with this wish, and is ready. */
+export const runs = (local: Local, component: Component): Step => {
+  const {processes, program, files} = local.tools
+  const record = recordOf(local, component.name)
+  const log = logOf(local, component.name)
+
+  const asWished = async (): Promise<true | string> => {
+    const running = await processes.find(record)
+    if (!running) return 'not running'
+    return running.wish === (await wishOf(local, await program(component.program), component)) ? true : 'running with another configuration'
+  }
+
+  const done = async (): Promise<true | string> => {
+    const running = await asWished()
+    return running === true ? component.ready(local.tools) : running
+  }
+
+  /** Ready, or an error as soon as the process has ended: its log says why. */
+  const becomesReady = (tell: Tell): Promise<true | string> =>
+    until(
+      async () => {
+        if ((await processes.find(record)) === undefined) {
+          const lines = await processes.tail(log, shownLogLines)
+          throw new LkeobsError('LKO-3003', `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`, {next: [`less ${log}`]})
+        }
+        return component.ready(local.tools)
+      },
+      {forMs: readyWithinMs, tell},
+    )
+
+  return {
+    title: `${component.title} on ${local.cluster}`,
+    patienceMs: 1000,
+    done,
+    async apply(tell) {
+      // one that an earlier run started may only need time
+      if ((await asWished()) === true && (await becomesReady(tell)) === true) return
+      await processes.stop(record, component.graceMs)
+      const {folder, file} = local.place(component.name)
+      for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
+      const executable = await program(component.program)
+      await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
+      await becomesReady(tell)
+    },
+  }
+}
+
+/** Agents and gateway hand over what they hold before they end; this is the most they get. */
+const graceMs = 20_000
+
+export const stoppedProcess = (title: string, record: string, {processes}: Pick<Tools, 'processes'>): Step => ({
+  title,
+  done: async () => ((await processes.find(record)) === undefined ? true : 'still running'),
+  apply: () => processes.stop(record, graceMs),
+})
+
+export const stopped = (local: Local, component: string, title: string): Step => stoppedProcess(title, recordOf(local, component), local.tools)
+
+export const inspect = async (local: Local, component: Component): Promise<ComponentState> => {
+  const log = logOf(local, component.name)
+  const running = await local.tools.processes.find(recordOf(local, component.name))
+  if (!running) return {component: component.name, state: 'not running', log}
+  const ready = await component.ready(local.tools)
+  return {component: component.name, state: ready === true ? 'ready' : ready, pid: running.pid, ...local.tools.processes.usage(running.pid), log}
+}

@@ -1,0 +1,91 @@
+import type {EdgeCluster, Fleet, HubCluster} from '../clusters.ts'
+import {counted, type Signal, signals} from '../collector/config.ts'
+import {leafFile} from '../components/gateway.ts'
+import {dim, duration, mark, nextCommands, table} from '../output.ts'
+import type {Http} from '../tools/http.ts'
+import {queryPrometheus} from '../tools/stores.ts'
+import {readCertificate} from '../tools/x509.ts'
+
+/** `sending`: items of it left the agent within five minutes. `idle`: none came in. */
+type Flow = 'sending' | 'idle' | 'unknown'
+
+export type EdgeStatus = {
+  readonly name: string
+  readonly ok: boolean
+  readonly sending: Readonly<Record<Signal, Flow>>
+  /** Age of the newest sample the hub has from it. */
+  readonly freshSeconds?: number
+  /** Items that wait in the agent's queue. */
+  readonly queued?: number
+  readonly certificate?: {readonly expires: string; readonly leftSeconds: number}
+}
+
+export type FleetStatus = {
+  readonly fleet: string
+  readonly ok: boolean
+  readonly hub: {readonly name: string; readonly components: Readonly<Record<string, string>>}
+  readonly edges: readonly EdgeStatus[]
+}
+
+/** An agent reports every 10 s; one that was not heard for this long is silent. */
+const silentSeconds = 60
+
+/** The fleet as its hub sees it. */
+export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
+  const components = await Promise.all(
+    [...hub.vaultNodes, ...Object.values(hub.components)].map(async (component) => [component.name, (await hub.platform.inspect(component)).state] as const),
+  )
+  const seen = await Promise.all(edges.map((edge) => edgeStatus(http, hub, edge)))
+  return {
+    fleet: file.fleet.fleet,
+    ok: components.every(([, state]) => state === 'ready') && seen.every(({ok}) => ok),
+    hub: {name: hub.name, components: Object.fromEntries(components)},
+    edges: seen,
+  }
+}
+
+const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: EdgeCluster): Promise<EdgeStatus> => {
+  const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
+  const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
+  const [freshSeconds, queued, pem, ...flows] = await Promise.all([
+    ask(`time() - max(max_over_time(timestamp(otelcol_exporter_queue_size${of})[1h:15s]))`),
+    ask(`sum(otelcol_exporter_queue_size${of})`),
+    platform.read('agent', leafFile),
+    ...signals.map(async (signal): Promise<Flow> => {
+      const sent = await ask(`sum(increase(otelcol_exporter_sent_${counted[signal]}_total${of}[5m]))`)
+      return sent === undefined ? 'unknown' : sent > 0 ? 'sending' : 'idle'
+    }),
+  ])
+  const certificate = readCertificate(pem ?? '')
+  return {
+    name,
+    ok: freshSeconds !== undefined && freshSeconds < silentSeconds,
+    sending: Object.fromEntries(signals.map((signal, index) => [signal, flows[index] ?? 'unknown'])) as Record<Signal, Flow>,
+    ...(freshSeconds !== undefined && {freshSeconds}),
+    ...(queued !== undefined && {queued}),
+    ...(certificate && {
+      certificate: {expires: new Date(certificate.validTo).toISOString(), leftSeconds: Math.round((Date.parse(certificate.validTo) - Date.now()) / 1000)},
+    }),
+  }
+}
+
+const flowMark = {sending: mark.so, idle: mark.skipped, unknown: mark.not} as const satisfies Record<Flow, string>
+
+export const fleetStatusText = ({fleet, ok, hub, edges}: FleetStatus): string => {
+  const rows = edges.map(({name, ok: heard, sending, freshSeconds, queued, certificate}) => [
+    `${heard ? mark.so : mark.not} ${name}`,
+    signals.map((signal) => flowMark[heard ? sending[signal] : 'unknown']).join(' '),
+    freshSeconds === undefined ? 'never' : duration(freshSeconds * 1000),
+    queued === undefined ? '?' : String(queued),
+    certificate === undefined ? 'none' : `${duration(certificate.leftSeconds * 1000)} (auto)`,
+  ])
+  const parts = Object.entries(hub.components).map(([component, state]) => `${component} ${state === 'ready' ? mark.so : `${mark.not} ${state}`}`)
+  const sending = edges.filter((edge) => edge.ok).length
+  return [
+    `fleet ${fleet}   hub ${Object.values(hub.components).every((state) => state === 'ready') ? mark.so : mark.not}   edges ${edges.length}: ${sending} sending, ${edges.length - sending} silent`,
+    '',
+    ...(rows.length > 0 ? [table(['edge', 'm l t', 'fresh', 'queued', 'certificate'], rows)] : [dim('no edges')]),
+    `${hub.name}   ${parts.join('  ')}`,
+    nextCommands(ok ? ['lkeobs verify --all'] : ['lkeobs lab status', 'lkeobs lab up']),
+  ].join('\n')
+}

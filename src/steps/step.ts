@@ -1,0 +1,50 @@
+import type {Code} from '../errors.ts'
+
+/** Shows one line of progress while a step works or waits. */
+export type Tell = (line: string) => void
+
+/** One state of the world and how to bring it about. Asked before (skip), after (verify) and on the next run (resume). */
+export type Step = {
+  /** A noun phrase that is true when the step holds: `Vault unsealed`. */
+  readonly title: string
+  /** `true` when the world is as this step leaves it, otherwise what is not so yet, in a few words. Only reads. */
+  done(): Promise<true | string>
+  /** Makes it so. May return before it is so: the engine then asks done() until patience is over. */
+  apply(tell: Tell): Promise<void>
+  /** How long done() may take to become true after apply(), in ms. */
+  readonly patienceMs?: number
+}
+
+/** Steps under one heading. */
+export type Group = {
+  readonly title: string
+  readonly steps: readonly Task[]
+  /** How many run side by side; 1 unless given. */
+  readonly concurrency?: number
+  /** A failure does not stop the siblings (they work on different edges or programs); the group then ends with this error. */
+  readonly independent?: Code
+}
+
+export type Task = Step | Group
+
+/** A guided command: what it is for, in one line, and its steps in order. */
+export type Plan = {
+  /** The command, as typed: `edge join edge-2`. */
+  readonly command: string
+  /** What it does, in one sentence, for the first line on the screen. */
+  readonly title: string
+  readonly steps: readonly Task[]
+}
+
+export const isGroup = (task: Task): task is Group => 'steps' in task
+
+/** The steps in order, groups opened. */
+export const flatten = (tasks: readonly Task[]): readonly Step[] =>
+  tasks.flatMap((task) => (isGroup(task) ? flatten(task.steps) : [task]))
+
+/** What became of a step in one run. */
+export type Outcome = {
+  readonly title: string
+  readonly state: 'already so' | 'done' | 'failed'
+  readonly durationMs: number
+}

@@ -1,0 +1,96 @@
+import {randomBytes} from 'node:crypto'
+import {chmod, mkdir, open, readdir, readFile, rename, rm, stat} from 'node:fs/promises'
+import path from 'node:path'
+import {LkeobsError, messageOf} from '../errors.ts'
+import {bytes} from '../output.ts'
+import {Secret} from '../secret.ts'
+
+/** Files and folders. Every write replaces the file whole; nothing is ever half-written. */
+export type Files = {
+  /** The content, or undefined when there is no such file. */
+  read(file: string): Promise<string | undefined>
+  exists(file: string): Promise<boolean>
+  /** Names in a folder; empty when there is none. */
+  list(folder: string): Promise<readonly string[]>
+  /** Makes missing folders (0700). Default mode 0600. Throws LKO-3004 where the system refuses. */
+  write(file: string, content: string | Secret, mode?: number): Promise<void>
+  makeFolder(folder: string): Promise<void>
+  /** Removes a file or a whole folder; missing is fine. */
+  remove(target: string): Promise<void>
+}
+
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '')
+
+const refused = (verb: string, target: string, error: unknown): LkeobsError =>
+  new LkeobsError('LKO-3004', `${target} cannot be ${verb}: ${messageOf(error)}`, {next: [`df -h ${path.dirname(target)}`, `ls -ld ${path.dirname(target)}`], cause: error})
+
+/** Undefined where there is no such file; any other refusal is an error. */
+const orMissing = async <T>(file: string, work: Promise<T>): Promise<T | undefined> => {
+  try {
+    return await work
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined
+    throw refused('read', file, error)
+  }
+}
+
+export const createFiles = (): Files => ({
+  read: (file) => orMissing(file, readFile(file, 'utf8')),
+  exists: async (file) => (await orMissing(file, stat(file))) !== undefined,
+  list: async (folder) => (await orMissing(folder, readdir(folder))) ?? [],
+  async write(file, content, mode = 0o600) {
+    const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
+    try {
+      await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
+      const handle = await open(temporary, 'w', mode)
+      try {
+        await handle.writeFile(content instanceof Secret ? content.reveal() : content)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await chmod(temporary, mode)
+      await rename(temporary, file)
+    } catch (error) {
+      await rm(temporary, {force: true}).catch(() => undefined)
+      throw refused('written', file, error)
+    }
+  },
+  async makeFolder(folder) {
+    try {
+      await mkdir(folder, {recursive: true, mode: 0o700})
+    } catch (error) {
+      throw refused('made', folder, error)
+    }
+  },
+  async remove(target) {
+    try {
+      await rm(target, {recursive: true, force: true, maxRetries: 3})
+    } catch (error) {
+      throw refused('removed', target, error)
+    }
+  },
+})
+
+/** Reads what is there and what this dry run would have written; writes nothing. */
+export const dryFiles = (files: Files, record: (line: string) => void): Files => {
+  const written = new Map<string, string | undefined>()
+  const shown = (target: string) => path.relative(process.cwd(), target) || target
+  return {
+    read: async (file) => (written.has(file) ? written.get(file) : files.read(file)),
+    exists: async (file) => (written.has(file) ? written.get(file) !== undefined : files.exists(file)),
+    list: (folder) => files.list(folder),
+    async write(file, content) {
+      const text = content instanceof Secret ? content.reveal() : content
+      written.set(file, text)
+      record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(text))})`)
+    },
+    async makeFolder(folder) {
+      record(`mkdir -p ${shown(folder)}`)
+    },
+    async remove(target) {
+      written.set(target, undefined)
+      record(`rm -rf ${shown(target)}`)
+    },
+  }
+}

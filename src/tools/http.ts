@@ -1,0 +1,23 @@
+/** An HTTP answer whose status is part of the answer, not an exception. */
+export type Answer = {readonly status: number; readonly body: string}
+
+export type Http = {
+  /** Undefined when nobody answers within the time (default 5 s). */
+  get(url: string, timeoutMs?: number): Promise<Answer | undefined>
+  /** Posts JSON. Undefined when nobody answers within the time. Never used to change the state of a fleet. */
+  post(url: string, body: object, timeoutMs?: number): Promise<Answer | undefined>
+}
+
+const ask = async (url: string, init: RequestInit, timeoutMs = 5000): Promise<Answer | undefined> => {
+  try {
+    const response = await fetch(url, {...init, signal: AbortSignal.timeout(timeoutMs)})
+    return {status: response.status, body: await response.text()}
+  } catch {
+    return undefined
+  }
+}
+
+export const createHttp = (): Http => ({
+  get: (url, timeoutMs) => ask(url, {}, timeoutMs),
+  post: (url, body, timeoutMs) => ask(url, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)}, timeoutMs),
+})

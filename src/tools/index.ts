@@ -1,0 +1,50 @@
+import {programPath} from '../programs/locate.ts'
+import type {ProgramName} from '../programs/catalogue.ts'
+import {type Ask, createAsk} from './ask.ts'
+import {createDownload, type Download, dryDownload} from './download.ts'
+import {createFiles, dryFiles, type Files} from './files.ts'
+import {createHttp, type Http} from './http.ts'
+import {createProcesses, dryProcesses, type Processes} from './processes.ts'
+import {createShell, dryShell, type Shell} from './shell.ts'
+import {dryVault, openVault, type OpenVault} from './vault.ts'
+import {createX509, dryX509, type X509} from './x509.ts'
+
+/** Everything that touches the world. Made once, in the command; fakes and the dry run are other values of the same type. */
+export type Tools = {
+  readonly shell: Shell
+  readonly files: Files
+  readonly processes: Processes
+  readonly http: Http
+  readonly download: Download
+  readonly vault: OpenVault
+  readonly x509: X509
+  readonly ask: Ask
+  /** The path of a pinned external program. Throws LKO-4001 when it is not installed. */
+  readonly program: (name: ProgramName) => Promise<string>
+}
+
+export const createTools = (options: {readonly yes: boolean}): Tools => ({
+  shell: createShell(),
+  files: createFiles(),
+  processes: createProcesses(),
+  http: createHttp(),
+  download: createDownload(),
+  vault: openVault,
+  x509: createX509(),
+  ask: createAsk(options),
+  program: programPath,
+})
+
+/** The same tools reading the real world and recording what they would write. */
+export const dryTools = (tools: Tools, record: (line: string) => void): Tools => ({
+  shell: dryShell(tools.shell, record),
+  files: dryFiles(tools.files, record),
+  processes: dryProcesses(tools.processes, record),
+  http: tools.http,
+  download: dryDownload(record),
+  vault: dryVault(tools.vault, record),
+  x509: dryX509(record),
+  ask: {confirm: async () => undefined},
+  // a dry run needs no program: it only prints its name
+  program: async (name) => name,
+})

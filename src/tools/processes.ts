@@ -1,0 +1,224 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {readdirSync, readFileSync, readlinkSync} from 'node:fs'
+import {open, readFile, rename, rm, stat, truncate, mkdir} from 'node:fs/promises'
+import {createServer} from 'node:net'
+import path from 'node:path'
+import {setTimeout as sleep} from 'node:timers/promises'
+import {execFileSync} from 'node:child_process'
+import {LkeobsError, messageOf} from '../errors.ts'
+
+/** A process, told apart from a later one with the same pid by when it started. */
+export type Identity = {readonly pid: number; readonly started: string}
+
+/** A process of ours that is alive, and the digest of the wish it was started with. */
+export type Running = Identity & {readonly wish: string}
+
+export type Launch = {
+  /** The file that says who it is: written by the process itself before it becomes the program, so a start survives our own death. */
+  readonly record: string
+  /** Digest of everything that needs a restart when it changes. */
+  readonly wish: string
+  readonly file: string
+  readonly args: readonly string[]
+  readonly folder: string
+  readonly log: string
+}
+
+export type Processes = {
+  find(record: string): Promise<Running | undefined>
+  /** Starts it detached, its output appended to the log. Returns when it has said who it is. Throws LKO-3003 where it cannot start. */
+  start(launch: Launch): Promise<void>
+  /** SIGTERM, then SIGKILL after `graceMs`. Nothing to stop is fine. Throws LKO-3006 where it stays. */
+  stop(record: string, graceMs: number): Promise<void>
+  /** SIGHUP, with which a server reads its certificate again. */
+  hangUp(record: string): Promise<void>
+  /** Who listens on the TCP port of this machine: `prometheus, pid 4242`; undefined when it is free. */
+  holder(port: number): Promise<string | undefined>
+  /** Resident memory and running time. */
+  usage(pid: number): {readonly residentBytes: number; readonly upMs: number} | undefined
+  /** The last lines of a log file. */
+  tail(log: string, lines: number): Promise<readonly string[]>
+}
+
+const logLimit = 20e6
+const oldLogs = 3
+const ticksPerSecond = 100
+
+const statOf = (pid: number): readonly string[] | undefined => {
+  try {
+    // the name in brackets may hold spaces
+    return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')
+  } catch {
+    return undefined
+  }
+}
+
+/** When a process started, in the system's own words: clock ticks since boot on Linux, a date elsewhere. */
+export const startOf = (pid: number): string | undefined => {
+  if (process.platform === 'linux') {
+    const fields = statOf(pid)
+    // a zombie has ended; field 22 of proc(5) is the 20th after the name
+    return fields === undefined || fields[0] === 'Z' ? undefined : fields[19]
+  }
+  try {
+    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], {encoding: 'utf8'}).trim() || undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const isAlive = ({pid, started}: Identity): boolean => startOf(pid) === started
+
+/** Writes pid, start and wish where the record is wanted, then becomes the program: same pid, same start. */
+const selfRecording = `umask 077
+if [ -r /proc/$$/stat ]; then started=$(cut -d' ' -f22 /proc/$$/stat); else started=$(ps -o lstart= -p $$); fi
+printf '%s\\n%s\\n%s\\n' "$$" "$started" "$2" > "$1.tmp" && mv -f "$1.tmp" "$1" || exit 1
+shift 2
+exec "$@"`
+
+const find = async (record: string): Promise<Running | undefined> => {
+  const [pid, started, wish] = (await readFile(record, 'utf8').catch(() => '')).split('\n')
+  if (!pid || !started) return undefined
+  const running = {pid: Number(pid), started: started.trim(), wish: wish ?? ''}
+  return isAlive(running) ? running : undefined
+}
+
+const rotate = async (log: string): Promise<void> => {
+  const size = (await stat(log).catch(() => undefined))?.size ?? 0
+  if (size === 0) return
+  for (let age = oldLogs; age > 1; age--) await rename(`${log}.${age - 1}`, `${log}.${age}`).catch(() => undefined)
+  await rename(log, `${log}.1`)
+}
+
+/** Keeps the log of a running program within bounds; it appends, so cutting the file short is safe. */
+const bound = async (log: string): Promise<void> => {
+  if (((await stat(log).catch(() => undefined))?.size ?? 0) > logLimit) await truncate(log).catch(() => undefined)
+}
+
+const start = async (launch: Launch): Promise<void> => {
+  try {
+    await mkdir(path.dirname(launch.record), {recursive: true, mode: 0o700})
+    await mkdir(path.dirname(launch.log), {recursive: true, mode: 0o700})
+    await mkdir(launch.folder, {recursive: true, mode: 0o700})
+    await rm(launch.record, {force: true})
+    await rotate(launch.log)
+    const log = await open(launch.log, 'a', 0o600)
+    try {
+      const {PATH = '/usr/bin:/bin', HOME = launch.folder, LANG = 'C.UTF-8'} = process.env
+      const child = spawn('/bin/sh', ['-c', selfRecording, 'sh', launch.record, launch.wish, launch.file, ...launch.args], {
+        cwd: launch.folder,
+        detached: true,
+        env: {PATH, HOME, LANG},
+        stdio: ['ignore', log.fd, log.fd],
+      })
+      await once(child, 'spawn')
+      child.unref()
+      while (child.exitCode === null && child.signalCode === null && (await find(launch.record)) === undefined) await sleep(10)
+    } finally {
+      await log.close()
+    }
+  } catch (error) {
+    throw new LkeobsError('LKO-3004', `${launch.log} or ${launch.record} cannot be written: ${messageOf(error)}`, {next: [`df -h ${launch.folder}`]})
+  }
+}
+
+const stop = async (record: string, graceMs: number): Promise<void> => {
+  const running = await find(record)
+  if (running) {
+    const gone = async (ms: number) => {
+      for (const end = Date.now() + ms; Date.now() < end; await sleep(50)) if (!isAlive(running)) return true
+      return !isAlive(running)
+    }
+    try {
+      process.kill(running.pid, 'SIGTERM')
+      if (!(await gone(graceMs))) {
+        process.kill(running.pid, 'SIGKILL')
+        if (!(await gone(5000))) throw new Error('it is still there after SIGKILL')
+      }
+    } catch (error) {
+      if (isAlive(running)) throw new LkeobsError('LKO-3006', `Process ${running.pid} of ${record}: ${messageOf(error)}`, {next: [`ps -fp ${running.pid}`]})
+    }
+  }
+  await rm(record, {force: true})
+}
+
+const isFree = async (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen({port, host: '127.0.0.1', exclusive: true}, () => server.close(() => resolve(true)))
+  })
+
+/** The inode of the socket that listens on the port (proc(5): local address, state 0A, inode). */
+const listeningInode = (port: number): string | undefined => {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  for (const file of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of readFileSync(file, 'latin1').split('\n')) {
+      const fields = line.trim().split(/\s+/)
+      if (fields[1]?.endsWith(suffix) && fields[3] === '0A') return fields[9]
+    }
+  }
+  return undefined
+}
+
+const holderOnLinux = (port: number): string => {
+  const inode = listeningInode(port)
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
+      if (owns) return `${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()}, pid ${pid}`
+    } catch {
+      // it ended meanwhile, or is somebody else's
+    }
+  }
+  return "a process of another user"
+}
+
+const holder = async (port: number): Promise<string | undefined> => {
+  if (await isFree(port)) return undefined
+  if (process.platform === 'linux') return holderOnLinux(port)
+  try {
+    const [pid, name] = execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {encoding: 'utf8'}).split('\n')
+    return `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`
+  } catch {
+    return "a process of another user"
+  }
+}
+
+const usage = (pid: number): {residentBytes: number; upMs: number} | undefined => {
+  const fields = statOf(pid)
+  if (fields === undefined) return undefined
+  const bootSeconds = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0])
+  const resident = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
+  return {residentBytes: Number(resident ?? 0) * 1024, upMs: (bootSeconds - Number(fields[19]) / ticksPerSecond) * 1000}
+}
+
+const tail = async (log: string, lines: number): Promise<readonly string[]> => {
+  await bound(log)
+  const text = await readFile(log, 'utf8').catch(() => '')
+  return text.trimEnd().split('\n').slice(-lines)
+}
+
+const hangUp = async (record: string): Promise<void> => {
+  const running = await find(record)
+  if (running) process.kill(running.pid, 'SIGHUP')
+}
+
+export const createProcesses = (): Processes => ({find, start, stop, hangUp, holder, usage, tail})
+
+export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
+  const name = (file: string) => path.basename(file)
+  return {
+    ...processes,
+    async start({record: file, file: program, args}) {
+      record(`start ${name(file)}: ${path.basename(program)} ${args.join(' ')}`)
+    },
+    async stop(file) {
+      if (await processes.find(file)) record(`stop ${name(file)}`)
+    },
+    async hangUp(file) {
+      record(`kill -HUP ${name(file)}`)
+    },
+  }
+}

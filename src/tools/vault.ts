@@ -1,0 +1,181 @@
+import https from 'node:https'
+import {LkeobsError, messageOf} from '../errors.ts'
+import {Secret} from '../secret.ts'
+
+export type SealStatus = {
+  readonly type: string
+  readonly initialized: boolean
+  readonly sealed: boolean
+  readonly version: string
+}
+
+/** Which Vault, whom to trust when it answers, and how to log in. */
+export type VaultTarget = {
+  /** `https://host:port` */
+  readonly address: string
+  /** PEM of the CA that signed its certificate; asked for at the first request. */
+  readonly ca: () => Promise<string>
+  readonly login: {readonly username: string; readonly password: () => Promise<Secret>}
+}
+
+/** Vault or OpenBao over HTTP. A refusal is LKO-5002, silence LKO-5001; neither repeats what was sent. */
+export type Vault = {
+  readonly address: string
+  /** Undefined when nobody answers. Needs no login. */
+  sealStatus(): Promise<SealStatus | undefined>
+  /** The `data` of the answer, or undefined where the path holds nothing (404). */
+  read<T extends object>(path: string): Promise<T | undefined>
+  /** The names below a path; empty where there are none. */
+  list(path: string): Promise<readonly string[]>
+  write<T extends object>(path: string, data?: Readonly<Record<string, unknown>>): Promise<T>
+  /** A question that Vault wants as a POST: it changes nothing. Undefined where there is no answer. */
+  lookup<T extends object>(path: string, data: Readonly<Record<string, unknown>>): Promise<T | undefined>
+  /** Whether the login is accepted. Throws LKO-5001 when nobody answers. */
+  accepts(): Promise<boolean>
+}
+
+export type OpenVault = (target: VaultTarget) => Vault
+
+type Request = {readonly method: string; readonly uri: string; readonly headers?: Record<string, string>; readonly json?: unknown}
+type Reply = {readonly statusCode: number; readonly body: unknown; readonly request: {readonly path: string}}
+type Client = {
+  token: string | undefined
+  namespace: string | undefined
+  pathPrefix: string
+  read(path: string): Promise<unknown>
+  list(path: string): Promise<unknown>
+  write(path: string, data: unknown): Promise<unknown>
+}
+
+const timeoutMs = 10_000
+
+/** Secrets are revealed here, on their way into the request body, and nowhere else. */
+const bodyOf = (json: unknown): string =>
+  JSON.stringify(json, function (this: Record<string, unknown>, key, value: unknown) {
+    const original = this[key]
+    return original instanceof Secret ? original.reveal() : value
+  })
+
+/**
+ * node-vault's transport: plain https with the one CA it may trust. Its own (axios) keeps token and
+ * body in the errors it throws and takes proxies and certificate checking from the environment.
+ */
+const transport = (ca: string) => {
+  const agent = new https.Agent({ca, minVersion: 'TLSv1.2', keepAlive: false})
+  return ({method, uri, headers, json}: Request): Promise<Reply> =>
+    new Promise((resolve, reject) => {
+      const body = json === undefined || json === true ? undefined : bodyOf(json)
+      const request = https.request(uri, {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}}, (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('error', reject)
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString()
+          let parsed: unknown = text
+          try {
+            parsed = text === '' ? undefined : JSON.parse(text)
+          } catch {
+            // not JSON: a proxy or another server; the status says enough
+          }
+          resolve({statusCode: response.statusCode ?? 0, body: parsed, request: {path: new URL(uri).pathname}})
+        })
+      })
+      request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)))
+      request.on('error', reject)
+      request.end(body)
+    })
+}
+
+const connect = async ({address, ca}: VaultTarget): Promise<Client> => {
+  const {default: nodeVault} = await import('node-vault')
+  const request = transport(await ca())
+  const client = nodeVault({
+    endpoint: address,
+    // it would print what it sends
+    debug: () => undefined,
+    'request-promise': {defaults: () => request},
+  } as unknown as Parameters<typeof nodeVault>[0]) as unknown as Client
+  // it takes these from VAULT_* in the environment; ours come from the fleet
+  Object.assign(client, {token: undefined, namespace: undefined, pathPrefix: ''})
+  return client
+}
+
+type Refusal = {readonly response: {readonly statusCode: number}; readonly message: string}
+const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'response' in error
+
+/** One request, its failure put into our words. `cause` is left out: it may hold the request. */
+const asked = async <T>(address: string, what: string, work: Promise<unknown>): Promise<T | undefined> => {
+  try {
+    return (await work) as T
+  } catch (error) {
+    if (isRefusal(error)) {
+      if (error.response.statusCode === 404) return undefined
+      throw new LkeobsError('LKO-5002', `${what} at ${address}: ${error.response.statusCode} ${error.message}`)
+    }
+    throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {next: ['lkeobs lab status']})
+  }
+}
+
+export const openVault: OpenVault = (target) => {
+  const {address, login} = target
+  let client: Promise<Client> | undefined
+  const anonymous = () => (client ??= connect(target))
+  const loggedIn = async (): Promise<Client> => {
+    const vault = await anonymous()
+    if (vault.token === undefined) {
+      const path = `auth/userpass/login/${login.username}`
+      const answer = await asked<{auth: {client_token: string}}>(address, `log in as ${login.username}`, vault.write(path, {password: await login.password()}))
+      vault.token = answer?.auth.client_token
+    }
+    return vault
+  }
+  return {
+    address,
+    async sealStatus() {
+      try {
+        return (await (await anonymous()).read('sys/seal-status')) as SealStatus
+      } catch {
+        return undefined
+      }
+    },
+    async read<T>(path: string) {
+      return (await asked<{data: T}>(address, `read ${path}`, (await loggedIn()).read(path)))?.data
+    },
+    async list(path) {
+      return (await asked<{data: {keys: string[]}}>(address, `list ${path}`, (await loggedIn()).list(path)))?.data.keys ?? []
+    },
+    async write<T>(path: string, data: Readonly<Record<string, unknown>> = {}) {
+      const answer = await asked<{data?: T} | ''>(address, `write ${path}`, (await loggedIn()).write(path, data))
+      return ((answer === '' ? undefined : answer)?.data ?? {}) as T
+    },
+    async lookup<T>(path: string, data: Readonly<Record<string, unknown>>) {
+      const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, (await loggedIn()).write(path, data))
+      return answer === '' ? undefined : answer?.data
+    },
+    async accepts() {
+      try {
+        return (await loggedIn()).token !== undefined
+      } catch (error) {
+        if (error instanceof LkeobsError && error.code === 'LKO-5002') return false
+        throw error
+      }
+    },
+  }
+}
+
+/** Answers of writes that were not made: every field is a word that stands for it. */
+const standIn = <T extends object>(path: string): T => new Proxy({} as T, {get: (_, field) => `‹${String(field)} of ${path}›`})
+
+export const dryVault =
+  (open: OpenVault, record: (line: string) => void): OpenVault =>
+  (target) => ({
+    ...open(target),
+    async write<T extends object>(path: string, data: Readonly<Record<string, unknown>> = {}) {
+      const words = Object.entries(data).map(([key, value]) => {
+        const text = value instanceof Secret ? '‹secret›' : typeof value === 'string' ? value : JSON.stringify(value)
+        return `${key}=${text.includes('\n') ? `‹${key}›` : text}`
+      })
+      record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
+      return standIn<T>(path)
+    },
+  })

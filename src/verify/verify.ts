@@ -1,0 +1,84 @@
+import {randomBytes} from 'node:crypto'
+import {setTimeout as sleep} from 'node:timers/promises'
+import type {EdgeCluster, HubCluster} from '../clusters.ts'
+import type {Signal} from '../collector/config.ts'
+import type {Http} from '../tools/http.ts'
+import {type Canary, sendOtlp} from '../tools/otlp.ts'
+import {countLoki, queryPrometheus, readTempo} from '../tools/stores.ts'
+import {type LastHop, lastHop, type Snapshot, snapshot} from './hops.ts'
+
+/** What became of one canary. `latencyMs` is from before it was sent until the store returned it. */
+export type CanaryResult = {
+  readonly edge: string
+  readonly signal: Signal
+  readonly store: string
+  readonly ok: boolean
+  readonly latencyMs?: number
+  /** Until the agent had accepted it. */
+  readonly acceptedMs?: number
+  readonly lastHop?: string
+  readonly reason?: string
+}
+
+export type Verification = {readonly run: string; readonly ok: boolean; readonly canaries: readonly CanaryResult[]}
+
+export type VerifyWish = {readonly hub: HubCluster; readonly edges: readonly EdgeCluster[]; readonly signals: readonly Signal[]; readonly timeoutMs: number}
+
+const service = 'lkeobs-canary'
+const pollMs = 100
+
+type ReadBack = {readonly store: string; readonly arrived: (http: Http, hub: HubCluster, edge: string, canary: Canary, run: string) => Promise<boolean>}
+
+/** How each signal is found again: by the run and by the edge that its identity names, never by what is merely there. */
+const readBack: Readonly<Record<Signal, ReadBack>> = {
+  metrics: {
+    store: 'prometheus',
+    arrived: async (http, {stores}, edge, _, run) =>
+      ((await queryPrometheus(http, stores.prometheus, `lkeobs_canary{lkeobs_run="${run}",lkeobs_edge="${edge}"}`)) ?? []).length > 0,
+  },
+  logs: {
+    store: 'loki',
+    arrived: async (http, {stores}, edge, _, run) =>
+      ((await countLoki(http, stores.loki, `{service_name="${service}", lkeobs_edge="${edge}"} | lkeobs_run="${run}"`, Date.now() - 3_600_000)) ?? 0) > 0,
+  },
+  traces: {
+    store: 'tempo',
+    arrived: async (http, {stores}, edge, {traceId}) => (await readTempo(http, stores.tempo, traceId))?.includes(`"${edge}"`) === true,
+  },
+}
+
+/** One canary a signal through every edge's agent, read back from the hub's stores. */
+export const verify = async (http: Http, {hub, edges, signals, timeoutMs}: VerifyWish): Promise<Verification> => {
+  const run = randomBytes(4).toString('hex')
+  const canaries = await Promise.all(
+    edges.map(async (edge) => {
+      const before = await snapshot(http, hub, edge)
+      return Promise.all(signals.map((signal) => follow(http, hub, edge, signal, run, before, timeoutMs)))
+    }),
+  )
+  const results = canaries.flat()
+  return {run, ok: results.every(({ok}) => ok), canaries: results}
+}
+
+const follow = async (http: Http, hub: HubCluster, edge: EdgeCluster, signal: Signal, run: string, before: Snapshot, timeoutMs: number): Promise<CanaryResult> => {
+  const {store, arrived} = readBack[signal]
+  const known = {edge: edge.name, signal, store}
+  const started = Date.now()
+  const canary: Canary = {
+    traceId: randomBytes(16).toString('hex'),
+    spanId: randomBytes(8).toString('hex'),
+    name: 'lkeobs.canary',
+    service,
+    attributes: {'lkeobs.run': run},
+    time: `${started}000000`,
+  }
+  const accepted = await sendOtlp(http, edge.otlp, signal, canary)
+  if (accepted !== true) return {...known, ok: false, ...shown({hop: 'none', reason: `the agent did not accept it: ${accepted}`})}
+  const acceptedMs = Date.now() - started
+  for (const end = started + timeoutMs; Date.now() < end; await sleep(pollMs)) {
+    if (await arrived(http, hub, edge.name, canary, run)) return {...known, ok: true, latencyMs: Date.now() - started, acceptedMs}
+  }
+  return {...known, ok: false, acceptedMs, ...shown(await lastHop(http, hub, edge, signal, before, started))}
+}
+
+const shown = ({hop, reason}: LastHop) => ({lastHop: hop, reason})

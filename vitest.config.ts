@@ -1,0 +1,31 @@
+import {defineConfig} from 'vitest/config'
+import {counts} from './scripts/counts.ts'
+
+const countsFile = process.env['LKEOBS_TEST_COUNTS']
+
+export default defineConfig({
+  test: {
+    disableConsoleIntercept: true,
+    reporters: ['default', ...(countsFile === undefined ? [] : [counts(countsFile)])],
+    // the quick ones first; group 0 would be put last on a machine with two processors
+    projects: [
+      {
+        extends: true,
+        test: {name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/lab/**'], testTimeout: 30_000, sequence: {groupOrder: 1}},
+      },
+      {
+        extends: true,
+        test: {
+          name: 'lab',
+          include: ['test/lab/**/*.test.ts'],
+          // one fleet on one machine: its ports and processors are not shared
+          fileParallelism: false,
+          testTimeout: 120_000,
+          // the programs may have to be built first
+          hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 2},
+        },
+      },
+    ],
+  },
+})
