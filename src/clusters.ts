@@ -50,7 +50,11 @@ export const sealKeyFile = 'seal.key'
 export const adminPasswordFile = 'admin.password'
 
 /** Everything of a cluster. */
-export const componentsOf = ({vaultNodes, leafAgent: keeper, components}: Cluster): readonly Component[] => [...vaultNodes, keeper, ...Object.values(components)]
+export const componentsOf = ({vaultNodes, leafAgent: keeper, components}: Cluster): readonly Component[] => [
+  ...vaultNodes,
+  keeper,
+  ...Object.values(components),
+]
 
 const vaultOf = (platform: Platform, tools: Tools): Vault =>
   tools.vault({
@@ -132,7 +136,12 @@ const openHub = (file: FleetFile, tools: Tools): HubCluster => {
 
 const openEdge = (file: FleetFile, {name, logs}: Edge, tools: Tools): EdgeCluster => {
   const platform = localPlatform(localCluster(file, name), tools)
-  const leaf: LeafWish = {issuePath: 'pki/issue/agent', commonName: `${name}.edge.lkeobs`, hours: leafHours, file: platform.place('agent').file(leafFile)}
+  const leaf: LeafWish = {
+    issuePath: 'pki/issue/agent',
+    commonName: `${name}.edge.lkeobs`,
+    hours: leafHours,
+    file: platform.place('agent').file(leafFile),
+  }
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(platform.place('agent').folder), 'logs', 'vault-0.log')
   return {
@@ -156,7 +165,10 @@ export const openFleet = (file: FleetFile, tools: Tools): Fleet => ({
 export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
   const edge = edges.find((candidate) => candidate.name === name)
   if (edge) return edge
-  throw new LkeobsError('LKO-1003', `There is no edge ${name}; the edges are ${edges.map((candidate) => candidate.name).join(', ') || 'none'}.`)
+  throw new LkeobsError(
+    'LKO-1003',
+    `There is no edge ${name}; the edges are ${edges.map((candidate) => candidate.name).join(', ') || 'none'}.`,
+  )
 }
 
 /** Checks before anything is changed: the ports these clusters want are free or theirs. */
@@ -177,5 +189,9 @@ export const checkPrograms = async (clusters: readonly Cluster[], tools: Tools):
 export const checkHub = async (hub: HubCluster): Promise<void> => {
   const seal = await hub.vault.sealStatus()
   if (seal?.sealed === false) return
-  throw new LkeobsError('LKO-3007', `Vault of ${hub.name} at ${hub.vault.address} ${seal === undefined ? 'does not answer' : 'is sealed'}.`, {next: ['lkeobs hub init']})
+  throw new LkeobsError(
+    'LKO-3007',
+    `Vault of ${hub.name} at ${hub.vault.address} ${seal === undefined ? 'does not answer' : 'is sealed'}.`,
+    {next: ['lkeobs hub init']},
+  )
 }

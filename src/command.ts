@@ -1,6 +1,6 @@
 import {Command, Flags, type Interfaces} from '@oclif/core'
 import {exit, LkeobsError, messageOf} from './errors.ts'
-import {bold, count, nextCommands} from './output.ts'
+import {bold, count, mark, nextCommands} from './output.ts'
 import type {Fleet} from './clusters.ts'
 import type {Outcome, Plan} from './steps/step.ts'
 import type {Tools} from './tools/index.ts'
@@ -22,7 +22,13 @@ type Work = {
 export abstract class LkeobsCommand extends Command {
   static override baseFlags = {
     'dry-run': Flags.boolean({description: 'print what would be done, and do nothing', env: 'LKEOBS_DRY_RUN', helpGroup: 'GLOBAL'}),
-    fleet: Flags.string({description: 'the fleet file', default: 'lkeobs.yaml', env: 'LKEOBS_FLEET', helpGroup: 'GLOBAL', helpValue: 'FILE'}),
+    fleet: Flags.string({
+      description: 'the fleet file',
+      default: 'lkeobs.yaml',
+      env: 'LKEOBS_FLEET',
+      helpGroup: 'GLOBAL',
+      helpValue: 'FILE',
+    }),
     json: Flags.boolean({description: 'print the result as one JSON document', env: 'LKEOBS_JSON', helpGroup: 'GLOBAL'}),
     yes: Flags.boolean({description: 'agree to every confirmation', char: 'y', env: 'LKEOBS_YES', helpGroup: 'GLOBAL'}),
   }
@@ -40,22 +46,35 @@ export abstract class LkeobsCommand extends Command {
     return openFleet(await loadFleet(flags.fleet, tools.files), tools)
   }
 
+  /** What must be so before anything is changed. A dry run changes nothing, so there it is only a warning. */
+  protected async check(flags: {readonly 'dry-run': boolean}, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (!flags['dry-run'] || !(error instanceof LkeobsError)) throw error
+      this.progress(`${mark.soon} ${error.code}  ${error.title} ${error.message}`)
+    }
+  }
+
   /** Runs the plan, or previews it under --dry-run, and answers. */
-  protected async carryOut(
-    flags: GlobalFlags,
-    makePlan: (tools: Tools) => Plan | Promise<Plan>,
-    {lock, after}: Work = {},
-  ): Promise<void> {
+  protected async carryOut(flags: GlobalFlags, makePlan: (tools: Tools) => Plan | Promise<Plan>, {lock, after}: Work = {}): Promise<void> {
     const tools = await this.tools(flags)
     if (flags['dry-run']) {
-      const [{dryTools}, {createRecorder, preview, previewText}] = await Promise.all([import('./tools/index.ts'), import('./steps/preview.ts')])
+      const [{dryTools}, {createRecorder, preview, previewText}] = await Promise.all([
+        import('./tools/index.ts'),
+        import('./steps/preview.ts'),
+      ])
       const recorder = createRecorder()
       const plan = await makePlan(dryTools(tools, recorder.record))
       const steps = await preview(plan, recorder)
       this.result('lkeobs/plan/v1', {command: plan.command, steps}, previewText(plan, steps))
       return
     }
-    const [{run}, {flatten}, {withLock}] = await Promise.all([import('./steps/run.ts'), import('./steps/step.ts'), import('./tools/lock.ts')])
+    const [{run}, {flatten}, {withLock}] = await Promise.all([
+      import('./steps/run.ts'),
+      import('./steps/step.ts'),
+      import('./tools/lock.ts'),
+    ])
     const work = async () => {
       const plan = await makePlan(tools)
       this.progress(`${bold(plan.title)} ${count(flatten(plan.steps).length, 'step')}.\n`)
@@ -90,10 +109,16 @@ export abstract class LkeobsCommand extends Command {
     const code = expected ? error.code : error.oclif?.exit === undefined ? 'BUG' : 'USAGE'
     const status = error.oclif?.exit ?? exit.bug
     const title = expected ? error.title : code === 'BUG' ? 'This is a mistake in lkeobs itself.' : 'The command line is wrong.'
-    const next = expected ? error.next : code === 'BUG' ? ['LKEOBS_DEBUG=1 with the same command shows where'] : [`lkeobs ${this.id?.replaceAll(':', ' ') ?? ''} --help`]
+    const next = expected
+      ? error.next
+      : code === 'BUG'
+        ? ['LKEOBS_DEBUG=1 with the same command shows where']
+        : [`lkeobs ${this.id?.replaceAll(':', ' ') ?? ''} --help`]
     process.exitCode = status
     if (this.#json) {
-      process.stdout.write(`${JSON.stringify({schema: 'lkeobs/error/v1', error: {code, exit: status, title, message: messageOf(error), next}}, undefined, 2)}\n`)
+      process.stdout.write(
+        `${JSON.stringify({schema: 'lkeobs/error/v1', error: {code, exit: status, title, message: messageOf(error), next}}, undefined, 2)}\n`,
+      )
       return
     }
     const stack = code === 'BUG' && process.env['LKEOBS_DEBUG'] ? `\n${error.stack ?? ''}` : ''
@@ -102,4 +127,6 @@ export abstract class LkeobsCommand extends Command {
 }
 
 const runText = (outcomes: readonly Outcome[]): string =>
-  outcomes.every(({state}) => state === 'already so') ? 'Nothing to do: everything is already so.' : `${count(outcomes.length, 'step')} hold.`
+  outcomes.every(({state}) => state === 'already so')
+    ? 'Nothing to do: everything is already so.'
+    : `${count(outcomes.length, 'step')} hold.`

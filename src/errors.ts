@@ -60,7 +60,7 @@ export const catalogue = {
   'LKO-2001': {
     exit: exit.checksFailed,
     title: 'A canary was not read back.',
-    why: 'A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub\'s store returns it. The table names the last hop that counted it and what that hop says.',
+    why: "A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub's store returns it. The table names the last hop that counted it and what that hop says.",
     fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate, `lkeobs lab status` its process and log file.',
   },
   'LKO-3001': {
@@ -102,7 +102,7 @@ export const catalogue = {
   'LKO-3007': {
     exit: exit.notReady,
     title: 'The hub is not running.',
-    why: 'An edge joins a hub that is up: the hub\'s Vault signs the edge\'s issuer, and its gateway must answer.',
+    why: "An edge joins a hub that is up: the hub's Vault signs the edge's issuer, and its gateway must answer.",
     fix: 'Bring the hub up first with `lkeobs hub init`.',
   },
   'LKO-4001': {
@@ -114,7 +114,7 @@ export const catalogue = {
   'LKO-4002': {
     exit: exit.refused,
     title: 'A program cannot be had.',
-    why: 'Neither the PATH, nor the publisher\'s release, nor a language registry could give the pinned version. Each way\'s reason stands above. Nothing half-installed was kept.',
+    why: "Neither the PATH, nor the publisher's release, nor a language registry could give the pinned version. Each way's reason stands above. Nothing half-installed was kept.",
     fix: 'Open one of the ways: put the right version on PATH, let the machine reach the release page or name a mirror with LKEOBS_RELEASE_MIRROR, or let it reach the language registry (Go and Python are needed for some).',
   },
   'LKO-4003': {
@@ -132,13 +132,13 @@ export const catalogue = {
   'LKO-5001': {
     exit: exit.notReady,
     title: 'Vault does not answer.',
-    why: 'The address refused the connection, timed out, or presented a certificate that the cluster\'s CA did not sign.',
+    why: "The address refused the connection, timed out, or presented a certificate that the cluster's CA did not sign.",
     fix: 'See whether it runs with `lkeobs lab status`, and start it again with `lkeobs lab up`.',
   },
   'LKO-5002': {
     exit: exit.refused,
     title: 'Vault refused a request.',
-    why: 'Vault answered with an error status. The path and Vault\'s own words stand above; what was sent is never printed.',
+    why: "Vault answered with an error status. The path and Vault's own words stand above; what was sent is never printed.",
     fix: 'Mend what Vault names, then run the command again.',
   },
   'LKO-8001': {

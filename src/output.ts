@@ -38,13 +38,15 @@ const width = (text: string): number => [...text.replace(/\u001B\[[0-9;]*m/g, ''
 export const table = (header: readonly string[], rows: readonly (readonly string[])[]): string => {
   const widths = header.map((title, column) => Math.max(width(title), ...rows.map((row) => width(row[column] ?? ''))))
   const line = (cells: readonly string[]) =>
-    cells.map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - width(cell)))).join('  ').trimEnd()
+    cells
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - width(cell))))
+      .join('  ')
+      .trimEnd()
   return [dim(line(header)), ...rows.map(line)].join('\n')
 }
 
 /** `› command` lines. */
-export const nextCommands = (commands: readonly string[]): string =>
-  commands.map((command) => `${mark.next} ${command}`).join('\n')
+export const nextCommands = (commands: readonly string[]): string => commands.map((command) => `${mark.next} ${command}`).join('\n')
 
-/** `1 edge`, `3 edges`. */
-export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+/** `1 edge`, `3 edges`, `11 processes`. */
+export const count = (n: number, noun: string, plural = `${noun}s`): string => `${n} ${n === 1 ? noun : plural}`

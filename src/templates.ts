@@ -9,7 +9,14 @@ const folder = path.resolve(import.meta.dirname, '../templates')
 export type Templates = {
   'loki.yaml': {readonly data: string; readonly host: string; readonly http: number; readonly grpc: number; readonly grpcAddress: string}
   'prometheus.yaml': {readonly promoted: readonly string[]}
-  'tempo.yaml': {readonly data: string; readonly host: string; readonly http: number; readonly grpc: number; readonly otlp: string; readonly gossip: number}
+  'tempo.yaml': {
+    readonly data: string
+    readonly host: string
+    readonly http: number
+    readonly grpc: number
+    readonly otlp: string
+    readonly gossip: number
+  }
   'vault.yaml': {
     readonly node: string
     readonly data: string

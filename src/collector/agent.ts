@@ -24,7 +24,14 @@ const checkpoints = 'file_storage/checkpoints'
 
 const hostMetrics: Settings = {
   collection_interval: '15s',
-  scrapers: {cpu: {}, memory: {}, load: {}, filesystem: {exclude_mount_points: {mount_points: ['/proc/*', '/sys/*', '/dev/*', '/run/*'], match_type: 'regexp'}}, network: {}, disk: {}},
+  scrapers: {
+    cpu: {},
+    memory: {},
+    load: {},
+    filesystem: {exclude_mount_points: {mount_points: ['/proc/*', '/sys/*', '/dev/*', '/run/*'], match_type: 'regexp'}},
+    network: {},
+    disk: {},
+  },
 }
 
 const logFiles = (globs: readonly string[]): Settings => ({
@@ -42,7 +49,11 @@ const identity = (edge: string): Settings => ({
 
 /** OTLP, host metrics and log files of an edge, to the gateway by mutual TLS. */
 export const agentConfig = (wish: AgentWish): CollectorConfig => {
-  const pipeline = (...receivers: string[]) => ({receivers, processors: ['memory_limiter', 'resource/identity'], exporters: ['otlp_grpc/hub']})
+  const pipeline = (...receivers: string[]) => ({
+    receivers,
+    processors: ['memory_limiter', 'resource/identity'],
+    exporters: ['otlp_grpc/hub'],
+  })
   return {
     extensions: {
       health_check: {endpoint: wish.health},

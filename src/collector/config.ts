@@ -9,7 +9,9 @@ export type CollectorConfig = {
   readonly exporters: Readonly<Record<string, Settings>>
   readonly service: {
     readonly extensions: readonly string[]
-    readonly pipelines: Readonly<Record<string, {readonly receivers: readonly string[]; readonly processors: readonly string[]; readonly exporters: readonly string[]}>>
+    readonly pipelines: Readonly<
+      Record<string, {readonly receivers: readonly string[]; readonly processors: readonly string[]; readonly exporters: readonly string[]}>
+    >
     readonly telemetry: Settings
   }
 }
@@ -20,3 +22,7 @@ export type Signal = (typeof signals)[number]
 
 /** How a signal is spelt in the collector's own counters (otelcol_receiver_accepted_…). */
 export const counted = {metrics: 'metric_points', logs: 'log_records', traces: 'spans'} as const satisfies Record<Signal, string>
+
+/** A value as the collector reads it: it expands ${…} in every string, and $$ is a dollar sign. */
+export const literal = <T>(value: T): T =>
+  JSON.parse(JSON.stringify(value), (_, found: unknown) => (typeof found === 'string' ? found.replaceAll('$', '$$$$') : found)) as T

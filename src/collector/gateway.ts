@@ -32,7 +32,11 @@ const mutualTls = ({leaf, clients}: GatewayWish): Settings => ({
 /** One queue for each store, so that a store that is down delays nobody else. */
 const stores = ({stores: {prometheus, loki, tempo}}: GatewayWish): Record<string, Settings> => ({
   // one consumer: samples of a series stay in order
-  'otlp_http/prometheus': {...durable, endpoint: `${prometheus}/api/v1/otlp`, sending_queue: {...(durable['sending_queue'] as Settings), num_consumers: 1}},
+  'otlp_http/prometheus': {
+    ...durable,
+    endpoint: `${prometheus}/api/v1/otlp`,
+    sending_queue: {...(durable['sending_queue'] as Settings), num_consumers: 1},
+  },
   'otlp_http/loki': {...durable, endpoint: `${loki}/otlp`},
   'otlp_grpc/tempo': {...durable, endpoint: tempo, tls: {insecure: true}},
 })

@@ -3,13 +3,22 @@ import {LkeobsCommand} from '../command.ts'
 
 export default class Verify extends LkeobsCommand {
   static override summary = 'Send canaries through the edges and read them back from the stores of the hub.'
-  static override description = 'One span, log record and data point through every edge agent; each counts only when the store returns it. A missing one is reported with the last hop that counted it, and the exit code is 7.'
-  static override examples = ['<%= config.bin %> <%= command.id %> --all', '<%= config.bin %> <%= command.id %> --edge edge-1 --signal logs --json']
+  static override description =
+    'One span, log record and data point through every edge agent; each counts only when the store returns it. A missing one is reported with the last hop that counted it, and the exit code is 7.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --all',
+    '<%= config.bin %> <%= command.id %> --edge edge-1 --signal logs --json',
+  ]
   static override flags = {
     all: Flags.boolean({description: 'all edges (what happens without --edge, too)', exclusive: ['edge'], env: 'LKEOBS_ALL'}),
     edge: Flags.string({description: 'only this edge; may be given again', multiple: true, env: 'LKEOBS_EDGE', helpValue: 'NAME'}),
     'junit-file': Flags.string({description: 'also write the result as JUnit XML', env: 'LKEOBS_JUNIT_FILE', helpValue: 'FILE'}),
-    signal: Flags.option({options: ['metrics', 'logs', 'traces'] as const, description: 'only this signal; may be given again', multiple: true, env: 'LKEOBS_SIGNAL'})(),
+    signal: Flags.option({
+      options: ['metrics', 'logs', 'traces'] as const,
+      description: 'only this signal; may be given again',
+      multiple: true,
+      env: 'LKEOBS_SIGNAL',
+    })(),
     timeout: Flags.integer({description: 'seconds a canary may take', default: 15, min: 1, max: 600, env: 'LKEOBS_TIMEOUT'}),
   }
 
@@ -27,7 +36,11 @@ export default class Verify extends LkeobsCommand {
     const wanted = signals.filter((signal) => flags.signal === undefined || flags.signal.includes(signal))
     if (flags['dry-run']) {
       const canaries = edges.flatMap((edge) => wanted.map((signal) => ({edge: edge.name, signal, to: `${edge.otlp}/v1/${signal}`})))
-      this.result('lkeobs/verify-plan/v1', {canaries}, canaries.map(({edge, signal, to}) => `would send a canary of ${signal} through ${edge} to ${to}`).join('\n'))
+      this.result(
+        'lkeobs/verify-plan/v1',
+        {canaries},
+        canaries.map(({edge, signal, to}) => `would send a canary of ${signal} through ${edge} to ${to}`).join('\n'),
+      )
       return
     }
     const verification = await verify(tools.http, {hub: fleet.hub, edges, signals: wanted, timeoutMs: flags.timeout * 1000})

@@ -1,4 +1,6 @@
+import {literal} from '../collector/config.ts'
 import {agentConfig} from '../collector/agent.ts'
+
 import type {Place} from '../platforms/platform.ts'
 import {toYaml} from '../templates.ts'
 import {answers, type Component} from './component.ts'
@@ -14,19 +16,21 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
   args: [`--config=${at.file('agent.yaml')}`],
   files: {
     'agent.yaml': toYaml(
-      agentConfig({
-        edge,
-        gateway,
-        gatewayCa: at.file(hubCaFile),
-        leaf: at.file(leafFile),
-        grpc: at.address('grpc'),
-        http: at.address('http'),
-        health: at.address('health'),
-        host: at.host,
-        counters: at.port('counters'),
-        queue: at.file('queue'),
-        logs,
-      }),
+      literal(
+        agentConfig({
+          edge,
+          gateway,
+          gatewayCa: at.file(hubCaFile),
+          leaf: at.file(leafFile),
+          grpc: at.address('grpc'),
+          http: at.address('http'),
+          health: at.address('health'),
+          host: at.host,
+          counters: at.port('counters'),
+          queue: at.file('queue'),
+          logs,
+        }),
+      ),
     ),
   },
   restartOn: [hubCaFile],

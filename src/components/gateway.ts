@@ -1,4 +1,6 @@
+import {literal} from '../collector/config.ts'
 import {gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
+
 import type {Place} from '../platforms/platform.ts'
 import {toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
@@ -14,18 +16,20 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): 
   args: [`--config=${at.file('gateway.yaml')}`],
   files: {
     'gateway.yaml': toYaml(
-      gatewayConfig({
-        hub,
-        listen: at.address('otlp'),
-        leaf: at.file(leafFile),
-        clients: at.file(trustBundleFile),
-        own: at.address('own'),
-        health: at.address('health'),
-        host: at.host,
-        counters: at.port('counters'),
-        queue: at.file('queue'),
-        stores,
-      }),
+      literal(
+        gatewayConfig({
+          hub,
+          listen: at.address('otlp'),
+          leaf: at.file(leafFile),
+          clients: at.file(trustBundleFile),
+          own: at.address('own'),
+          health: at.address('health'),
+          host: at.host,
+          counters: at.port('counters'),
+          queue: at.file('queue'),
+          stores,
+        }),
+      ),
     ),
   },
   url: `https://${at.address('otlp')}`,

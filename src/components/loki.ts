@@ -7,7 +7,17 @@ export const loki = (at: Place): Component => ({
   title: 'Loki',
   program: 'loki',
   args: [`-config.file=${at.file('loki.yaml')}`],
-  files: {'loki.yaml': toYaml(render('loki.yaml', {data: at.file('data'), host: at.host, http: at.port('http'), grpc: at.port('grpc'), grpcAddress: at.address('grpc')}))},
+  files: {
+    'loki.yaml': toYaml(
+      render('loki.yaml', {
+        data: at.file('data'),
+        host: at.host,
+        http: at.port('http'),
+        grpc: at.port('grpc'),
+        grpcAddress: at.address('grpc'),
+      }),
+    ),
+  },
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/ready`),
   graceMs: 10_000,

@@ -3,7 +3,16 @@ import {render, toYaml} from '../templates.ts'
 import {answers, type Component} from './component.ts'
 
 /** Resource attributes that become labels: which edge and which program a series is of. */
-const promoted = ['lkeobs.edge', 'k8s.cluster.name', 'k8s.namespace.name', 'k8s.node.name', 'k8s.pod.name', 'host.name', 'service.name', 'service.instance.id']
+const promoted = [
+  'lkeobs.edge',
+  'k8s.cluster.name',
+  'k8s.namespace.name',
+  'k8s.node.name',
+  'k8s.pod.name',
+  'host.name',
+  'service.name',
+  'service.instance.id',
+]
 
 export const prometheus = (at: Place): Component => ({
   name: 'prometheus',

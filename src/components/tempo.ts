@@ -9,7 +9,14 @@ export const tempo = (at: Place): Component => ({
   args: [`-config.file=${at.file('tempo.yaml')}`],
   files: {
     'tempo.yaml': toYaml(
-      render('tempo.yaml', {data: at.file('data'), host: at.host, http: at.port('http'), grpc: at.port('grpc'), otlp: at.address('otlp'), gossip: 0}),
+      render('tempo.yaml', {
+        data: at.file('data'),
+        host: at.host,
+        http: at.port('http'),
+        grpc: at.port('grpc'),
+        otlp: at.address('otlp'),
+        gossip: 0,
+      }),
     ),
   },
   url: `http://${at.address('http')}`,

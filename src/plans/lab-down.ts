@@ -28,7 +28,7 @@ const recordsIn = async (stateFolder: string, {files}: Tools) => {
   for (const cluster of await files.list(stateFolder))
     for (const component of await files.list(path.join(stateFolder, cluster, 'run')))
       found.push({cluster, component, record: path.join(stateFolder, cluster, 'run', component)})
-  return found.sort((a, b) => rank(a.component) - rank(b.component) || a.cluster.localeCompare(b.cluster))
+  return found.toSorted((a, b) => rank(a.component) - rank(b.component) || a.cluster.localeCompare(b.cluster))
 }
 
 const removed = (target: string, {files}: Tools): Step => ({

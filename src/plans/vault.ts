@@ -17,7 +17,7 @@ export const vaultUp = (cluster: Cluster, tools: Tools): readonly Task[] => {
     secretFile(cluster, `password of Vault's administrator on ${name}`, adminPasswordFile, 24),
     ...vaultNodes.map((node) => platform.hasServerCertificate(node.name, ['localhost', platform.place(node.name).host])),
     // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
-    nodes.length === 1 ? nodes[0]! : {title: `Vault nodes on ${name}`, concurrency: nodes.length, steps: nodes},
+    {title: `Vault nodes on ${name}`, concurrency: nodes.length, steps: nodes},
     unsealed(cluster, nodes, tools),
   ]
 }
@@ -28,7 +28,7 @@ const secretFile = ({platform}: Cluster, title: string, file: string, byteLength
   apply: () => platform.hand('vault', file, new Secret(randomBytes(byteLength).toString('hex'))),
 })
 
-type RaftConfiguration = {readonly config: {readonly servers: readonly {readonly voter: boolean}[]}}
+type RaftConfiguration = {readonly config: {readonly servers: readonly object[]}}
 
 const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step => {
   const {name, platform, vault, vaultNodes} = cluster
@@ -36,13 +36,16 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
 
   const open = async (): Promise<true | string> => {
     const seals = await Promise.all(
-      vaultNodes.map(async ({name: node}) => tools.vault({address: `https://${platform.place(node).address('api')}`, ca: platform.rootCa, login: noLogin}).sealStatus()),
+      vaultNodes.map(async ({name: node}) =>
+        tools.vault({address: `https://${platform.place(node).address('api')}`, ca: platform.rootCa, login: noLogin}).sealStatus(),
+      ),
     )
     const ready = seals.filter((seal) => seal?.sealed === false).length
     if (ready < count) return `${ready} of ${count} nodes unsealed`
     if (!(await vault.accepts())) return 'its administrator cannot log in'
-    const voters = (await vault.read<RaftConfiguration>('sys/storage/raft/configuration'))?.config.servers.filter(({voter}) => voter).length ?? 0
-    return voters === count ? true : `${voters} of ${count} nodes vote`
+    // a node that joined gets its vote ten seconds later, which nobody has to wait for
+    const joined = (await vault.read<RaftConfiguration>('sys/storage/raft/configuration'))?.config.servers.length ?? 0
+    return joined === count ? true : `${joined} of ${count} nodes joined`
   }
 
   return {

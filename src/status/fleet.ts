@@ -33,7 +33,9 @@ const silentSeconds = 60
 /** The fleet as its hub sees it. */
 export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
   const components = await Promise.all(
-    [...hub.vaultNodes, ...Object.values(hub.components)].map(async (component) => [component.name, (await hub.platform.inspect(component)).state] as const),
+    [...hub.vaultNodes, ...Object.values(hub.components)].map(
+      async (component) => [component.name, (await hub.platform.inspect(component)).state] as const,
+    ),
   )
   const seen = await Promise.all(edges.map((edge) => edgeStatus(http, hub, edge)))
   return {
@@ -64,7 +66,10 @@ const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: Ed
     ...(freshSeconds !== undefined && {freshSeconds}),
     ...(queued !== undefined && {queued}),
     ...(certificate && {
-      certificate: {expires: new Date(certificate.validTo).toISOString(), leftSeconds: Math.round((Date.parse(certificate.validTo) - Date.now()) / 1000)},
+      certificate: {
+        expires: new Date(certificate.validTo).toISOString(),
+        leftSeconds: Math.round((Date.parse(certificate.validTo) - Date.now()) / 1000),
+      },
     }),
   }
 }
@@ -79,7 +84,9 @@ export const fleetStatusText = ({fleet, ok, hub, edges}: FleetStatus): string =>
     queued === undefined ? '?' : String(queued),
     certificate === undefined ? 'none' : `${duration(certificate.leftSeconds * 1000)} (auto)`,
   ])
-  const parts = Object.entries(hub.components).map(([component, state]) => `${component} ${state === 'ready' ? mark.so : `${mark.not} ${state}`}`)
+  const parts = Object.entries(hub.components).map(
+    ([component, state]) => `${component} ${state === 'ready' ? mark.so : `${mark.not} ${state}`}`,
+  )
   const sending = edges.filter((edge) => edge.ok).length
   return [
     `fleet ${fleet}   hub ${Object.values(hub.components).every((state) => state === 'ready') ? mark.so : mark.not}   edges ${edges.length}: ${sending} sending, ${edges.length - sending} silent`,

@@ -43,7 +43,7 @@ export const labStatusText = ({fleet, ok, components, residentBytes}: LabStatus)
   ])
   const running = components.filter(({pid}) => pid !== undefined).length
   return [
-    `lab ${fleet}   ${running} of ${count(components.length, 'process').replace(/s$/, 'ses')} running, ${bytes(residentBytes)} resident`,
+    `lab ${fleet}   ${running} of ${count(components.length, 'process', 'processes')} running, ${bytes(residentBytes)} resident`,
     '',
     table(['cluster', 'component', 'state', 'pid', 'memory', 'up', 'where'], rows),
     nextCommands(ok ? ['lkeobs status', 'lkeobs verify --all'] : ['lkeobs lab up          (starts what does not run)']),

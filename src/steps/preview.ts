@@ -58,6 +58,7 @@ export const previewText = (plan: Plan, previews: readonly Preview[]): string =>
     ...writes.map((line) => `      ${line}`),
   ])
   const pending = previews.filter(({state}) => state !== 'holds').length
-  const verdict = pending === 0 ? 'Dry run: nothing would change.' : `Dry run: ${pending} of ${previews.length} steps would run; nothing was changed.`
+  const verdict =
+    pending === 0 ? 'Dry run: nothing would change.' : `Dry run: ${pending} of ${previews.length} steps would run; nothing was changed.`
   return [bold(plan.title), '', ...lines, '', verdict].join('\n')
 }

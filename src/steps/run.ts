@@ -32,10 +32,12 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
         line.finished(state, note)
       }
       try {
-        finish(await take(step, (text) => {
-          handle.output = `${text}  ${dim(duration(Date.now() - started))}`
-          line.progress(text)
-        }))
+        finish(
+          await take(step, (text) => {
+            handle.output = `${text}  ${dim(duration(Date.now() - started))}`
+            line.progress(text)
+          }),
+        )
       } catch (error) {
         failures.push({step, error})
         finish('failed')
@@ -50,9 +52,7 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
       title: task.title,
       async task(_, handle) {
         const before = failures.length
-        await handle
-          .newListr(task.steps.map(listrTask), {concurrent: task.concurrency ?? false, exitOnError: !task.independent})
-          .run()
+        await handle.newListr(task.steps.map(listrTask), {concurrent: task.concurrency ?? false, exitOnError: !task.independent}).run()
         if (failures.length === before) return
         if (task.independent && task.steps.length > 1) someOf ??= task.independent
         throw failures[before]?.error
@@ -65,7 +65,12 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
     registerSignalListeners: false,
     renderer: screen === 'live' ? 'default' : 'silent',
     ...(screen === 'live' && {
-      rendererOptions: {collapseSubtasks: false, collapseErrors: false, showErrorMessage: false, logger: new ListrLogger({processOutput: output})},
+      rendererOptions: {
+        collapseSubtasks: false,
+        collapseErrors: false,
+        showErrorMessage: false,
+        logger: new ListrLogger({processOutput: output}),
+      },
     }),
   })
   try {
@@ -97,7 +102,10 @@ const summary = (plan: Plan, outcomes: readonly Outcome[], failures: readonly Fa
   const again = `lkeobs ${plan.command}          (goes on from there)`
   if (someOf === undefined && first.error instanceof LkeobsError) {
     const {code, message, next, cause} = first.error
-    return new LkeobsError(code, `${message}\n${holds}`, {next: [...next.slice(0, -1).filter((line) => line !== `lkeobs ${plan.command}`), again], cause})
+    return new LkeobsError(code, `${message}\n${holds}`, {
+      next: [...next.slice(0, -1).filter((line) => line !== `lkeobs ${plan.command}`), again],
+      cause,
+    })
   }
   const lines = failures.map(({step, error}) => `${step.title}: ${error instanceof LkeobsError ? `${error.code} ` : ''}${messageOf(error)}`)
   const next = failures.flatMap(({error}) => (error instanceof LkeobsError ? error.next.slice(0, -1) : []))

@@ -39,8 +39,7 @@ export type Plan = {
 export const isGroup = (task: Task): task is Group => 'steps' in task
 
 /** The steps in order, groups opened. */
-export const flatten = (tasks: readonly Task[]): readonly Step[] =>
-  tasks.flatMap((task) => (isGroup(task) ? flatten(task.steps) : [task]))
+export const flatten = (tasks: readonly Task[]): readonly Step[] => tasks.flatMap((task) => (isGroup(task) ? flatten(task.steps) : [task]))
 
 /** What became of a step in one run. */
 export type Outcome = {

@@ -22,7 +22,10 @@ export type Files = {
 const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '')
 
 const refused = (verb: string, target: string, error: unknown): LkeobsError =>
-  new LkeobsError('LKO-3004', `${target} cannot be ${verb}: ${messageOf(error)}`, {next: [`df -h ${path.dirname(target)}`, `ls -ld ${path.dirname(target)}`], cause: error})
+  new LkeobsError('LKO-3004', `${target} cannot be ${verb}: ${messageOf(error)}`, {
+    next: [`df -h ${path.dirname(target)}`, `ls -ld ${path.dirname(target)}`],
+    cause: error,
+  })
 
 /** Undefined where there is no such file; any other refusal is an error. */
 const orMissing = async <T>(file: string, work: Promise<T>): Promise<T | undefined> => {

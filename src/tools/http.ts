@@ -19,5 +19,6 @@ const ask = async (url: string, init: RequestInit, timeoutMs = 5000): Promise<An
 
 export const createHttp = (): Http => ({
   get: (url, timeoutMs) => ask(url, {}, timeoutMs),
-  post: (url, body, timeoutMs) => ask(url, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)}, timeoutMs),
+  post: (url, body, timeoutMs) =>
+    ask(url, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)}, timeoutMs),
 })

@@ -19,7 +19,15 @@ const scope = {name: 'lkeobs'}
 const bodies = {
   traces: ({traceId, spanId, name, attributes, time}: Canary, resource: object) => ({
     resourceSpans: [
-      {resource, scopeSpans: [{scope, spans: [{traceId, spanId, name, kind: 1, startTimeUnixNano: time, endTimeUnixNano: time, attributes: listed(attributes)}]}]},
+      {
+        resource,
+        scopeSpans: [
+          {
+            scope,
+            spans: [{traceId, spanId, name, kind: 1, startTimeUnixNano: time, endTimeUnixNano: time, attributes: listed(attributes)}],
+          },
+        ],
+      },
     ],
   }),
   logs: ({traceId, spanId, name, attributes, time}: Canary, resource: object) => ({
@@ -27,14 +35,32 @@ const bodies = {
       {
         resource,
         scopeLogs: [
-          {scope, logRecords: [{timeUnixNano: time, severityNumber: 9, severityText: 'INFO', body: {stringValue: name}, traceId, spanId, attributes: listed(attributes)}]},
+          {
+            scope,
+            logRecords: [
+              {
+                timeUnixNano: time,
+                severityNumber: 9,
+                severityText: 'INFO',
+                body: {stringValue: name},
+                traceId,
+                spanId,
+                attributes: listed(attributes),
+              },
+            ],
+          },
         ],
       },
     ],
   }),
   metrics: ({name, attributes, time}: Canary, resource: object) => ({
     resourceMetrics: [
-      {resource, scopeMetrics: [{scope, metrics: [{name, gauge: {dataPoints: [{timeUnixNano: time, asDouble: 1, attributes: listed(attributes)}]}}]}]},
+      {
+        resource,
+        scopeMetrics: [
+          {scope, metrics: [{name, gauge: {dataPoints: [{timeUnixNano: time, asDouble: 1, attributes: listed(attributes)}]}}]},
+        ],
+      },
     ],
   }),
 } as const

@@ -48,7 +48,9 @@ const ticksPerSecond = 100
 const statOf = (pid: number): readonly string[] | undefined => {
   try {
     // the name in brackets may hold spaces
-    return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')
+    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ')
   } catch {
     return undefined
   }
@@ -119,7 +121,9 @@ const start = async (launch: Launch): Promise<void> => {
       await log.close()
     }
   } catch (error) {
-    throw new LkeobsError('LKO-3004', `${launch.log} or ${launch.record} cannot be written: ${messageOf(error)}`, {next: [`df -h ${launch.folder}`]})
+    throw new LkeobsError('LKO-3004', `${launch.log} or ${launch.record} cannot be written: ${messageOf(error)}`, {
+      next: [`df -h ${launch.folder}`],
+    })
   }
 }
 
@@ -137,7 +141,8 @@ const stop = async (record: string, graceMs: number): Promise<void> => {
         if (!(await gone(5000))) throw new Error('it is still there after SIGKILL')
       }
     } catch (error) {
-      if (isAlive(running)) throw new LkeobsError('LKO-3006', `Process ${running.pid} of ${record}: ${messageOf(error)}`, {next: [`ps -fp ${running.pid}`]})
+      if (isAlive(running))
+        throw new LkeobsError('LKO-3006', `Process ${running.pid} of ${record}: ${messageOf(error)}`, {next: [`ps -fp ${running.pid}`]})
     }
   }
   await rm(record, {force: true})
@@ -172,7 +177,7 @@ const holderOnLinux = (port: number): string => {
       // it ended meanwhile, or is somebody else's
     }
   }
-  return "a process of another user"
+  return 'a process of another user'
 }
 
 const holder = async (port: number): Promise<string | undefined> => {
@@ -182,7 +187,7 @@ const holder = async (port: number): Promise<string | undefined> => {
     const [pid, name] = execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {encoding: 'utf8'}).split('\n')
     return `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`
   } catch {
-    return "a process of another user"
+    return 'a process of another user'
   }
 }
 

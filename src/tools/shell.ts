@@ -21,12 +21,15 @@ export type Shell = {
 }
 
 /** The command as a person would type it. */
-export const typed = ({file, args}: Command): string => [file, ...args].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(' ')
+export const typed = ({file, args}: Command): string =>
+  [file, ...args].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(' ')
 
 /** What a child needs of our environment; nothing of ours (LKEOBS_*), no Vault token. */
 export const childEnvironment = (): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined && !/^(LKEOBS|VAULT|BAO|DEBUG)(_|$)/.test(pair[0])),
+    Object.entries(process.env).filter(
+      (pair): pair is [string, string] => pair[1] !== undefined && !/^(LKEOBS|VAULT|BAO|DEBUG)(_|$)/.test(pair[0]),
+    ),
   )
 
 export const createShell = (): Shell => ({
@@ -43,7 +46,11 @@ export const createShell = (): Shell => ({
     if (command.onLine) for await (const line of child.iterable({from: 'all'})) command.onLine(line)
     const result = await child
     if (!result.failed) return result.stdout
-    const reason = result.timedOut ? `did not end within ${command.timeoutMs} ms` : result.exitCode === undefined ? result.originalMessage ?? 'could not be started' : `ended with exit code ${result.exitCode}`
+    const reason = result.timedOut
+      ? `did not end within ${command.timeoutMs} ms`
+      : result.exitCode === undefined
+        ? (result.originalMessage ?? 'could not be started')
+        : `ended with exit code ${result.exitCode}`
     const lastLines = (result.all ?? '').split('\n').slice(-20).join('\n')
     throw new LkeobsError('LKO-4003', `${typed(command)}\n${reason}${lastLines ? `:\n${lastLines}` : ''}`, {cause: result.cause})
   },

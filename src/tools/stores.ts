@@ -24,7 +24,10 @@ export const queryPrometheus = async (http: Http, base: string, query: string): 
 /** How many log lines Loki returns for a query since a time (ms); undefined when it does not answer. */
 export const countLoki = async (http: Http, base: string, query: string, sinceMs: number): Promise<number | undefined> => {
   type Answer = {data: {result: {values: unknown[]}[]}}
-  const answer = await json<Answer>(http, `${base}/loki/api/v1/query_range?query=${encodeURIComponent(query)}&start=${sinceMs}000000&limit=100`)
+  const answer = await json<Answer>(
+    http,
+    `${base}/loki/api/v1/query_range?query=${encodeURIComponent(query)}&start=${sinceMs}000000&limit=100`,
+  )
   return answer?.data.result.reduce((sum, {values}) => sum + values.length, 0)
 }
 
@@ -41,7 +44,9 @@ export const readCounters = async (http: Http, url: string): Promise<readonly (S
   return answer.body.split('\n').flatMap((line) => {
     const parts = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line)
     if (!parts) return []
-    const labels = Object.fromEntries([...(parts[2] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key = '', value = '']) => [key, value]))
+    const labels = Object.fromEntries(
+      [...(parts[2] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key = '', value = '']) => [key, value]),
+    )
     return [{name: parts[1] ?? '', labels, value: Number(parts[3])}]
   })
 }

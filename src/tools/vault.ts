@@ -65,21 +65,25 @@ const transport = (ca: string) => {
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const body = json === undefined || json === true ? undefined : bodyOf(json)
-      const request = https.request(uri, {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}}, (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('end', () => {
-          const text = Buffer.concat(chunks).toString()
-          let parsed: unknown = text
-          try {
-            parsed = text === '' ? undefined : JSON.parse(text)
-          } catch {
-            // not JSON: a proxy or another server; the status says enough
-          }
-          resolve({statusCode: response.statusCode ?? 0, body: parsed, request: {path: new URL(uri).pathname}})
-        })
-      })
+      const request = https.request(
+        uri,
+        {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}},
+        (response) => {
+          const chunks: Buffer[] = []
+          response.on('data', (chunk: Buffer) => chunks.push(chunk))
+          response.on('error', reject)
+          response.on('end', () => {
+            const text = Buffer.concat(chunks).toString()
+            let parsed: unknown = text
+            try {
+              parsed = text === '' ? undefined : JSON.parse(text)
+            } catch {
+              // not JSON: a proxy or another server; the status says enough
+            }
+            resolve({statusCode: response.statusCode ?? 0, body: parsed, request: {path: new URL(uri).pathname}})
+          })
+        },
+      )
       request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)))
       request.on('error', reject)
       request.end(body)
@@ -94,7 +98,7 @@ const connect = async ({address, ca}: VaultTarget): Promise<Client> => {
     // it would print what it sends
     debug: () => undefined,
     'request-promise': {defaults: () => request},
-  } as unknown as Parameters<typeof nodeVault>[0]) as unknown as Client
+  } as unknown as Parameters<typeof nodeVault>[0]) as Client
   // it takes these from VAULT_* in the environment; ours come from the fleet
   Object.assign(client, {token: undefined, namespace: undefined, pathPrefix: ''})
   return client
@@ -124,7 +128,11 @@ export const openVault: OpenVault = (target) => {
     const vault = await anonymous()
     if (vault.token === undefined) {
       const path = `auth/userpass/login/${login.username}`
-      const answer = await asked<{auth: {client_token: string}}>(address, `log in as ${login.username}`, vault.write(path, {password: await login.password()}))
+      const answer = await asked<{auth: {client_token: string}}>(
+        address,
+        `log in as ${login.username}`,
+        vault.write(path, {password: await login.password()}),
+      )
       vault.token = answer?.auth.client_token
     }
     return vault

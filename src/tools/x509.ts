@@ -106,7 +106,10 @@ export const createX509 = (): X509 => ({
       signingAlgorithm: algorithm,
       extensions: [
         new x509.BasicConstraintsExtension(true, pathLength, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign | x509.KeyUsageFlags.digitalSignature, true),
+        new x509.KeyUsagesExtension(
+          x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign | x509.KeyUsageFlags.digitalSignature,
+          true,
+        ),
         await x509.AuthorityKeyIdentifierExtension.create(issuer),
         await x509.SubjectKeyIdentifierExtension.create(csr.publicKey),
       ],
@@ -122,7 +125,8 @@ export const dryX509 = (record: (line: string) => void): X509 => {
   }
   return {
     createCa: async ({commonName, days}) => made(`create CA ${commonName} (${days} days)`),
-    issueServer: async (_, {commonName, names, days}) => made(`issue server certificate ${commonName} for ${names.join(', ')} (${days} days)`),
+    issueServer: async (_, {commonName, names, days}) =>
+      made(`issue server certificate ${commonName} for ${names.join(', ')} (${days} days)`),
     async signCa(_, request, {days}) {
       record(`sign intermediate CA of ${request.slice(0, 60)} (${days} days)`)
       return '‹certificate›'

@@ -40,7 +40,7 @@ export const registered = (hub: Vault, edge: Vault, name: string): Step => {
 /** The gateway trusts exactly the issuers of the edges the hub knows. It takes a new bundle up by itself within seconds. */
 export const trusted = (gateway: Platform, hub: Vault): Step => {
   const wish = async (): Promise<string> => {
-    const names = [...(await hub.list(edges))].sort()
+    const names = (await hub.list(edges)).toSorted()
     const issuers = await Promise.all(names.map(async (name) => (await hub.read<{issuer: string}>(`${edges}/${name}`))?.issuer ?? ''))
     return [(await gateway.read('gateway', nobodyFile)) ?? '', ...issuers].map((pem) => `${pem.trim()}\n`).join('')
   }

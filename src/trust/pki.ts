@@ -51,8 +51,9 @@ export type Signer = {
 
 /** The certificate (PEM) of the CA that a mount issues with; undefined before it has one. */
 export const issuerOf = async (vault: Vault, mount: string): Promise<string | undefined> => {
-  const certificate = (await vault.read<{certificate?: string}>(`${mount}/cert/ca`))?.certificate
-  return certificate === undefined || certificate === '' ? undefined : certificate
+  // without an issuer Vault answers the certificate's path with an error
+  const issuers = await vault.read<{default: string}>(`${mount}/config/issuers`)
+  return issuers?.default ? (await vault.read<{certificate: string}>(`${mount}/cert/ca`))?.certificate : undefined
 }
 
 /** A mount's CA, its key made inside Vault, signed by somebody above. */
@@ -66,9 +67,15 @@ export const issuer = (vault: Vault, title: string, mount: string, commonName: s
     return Date.parse(own.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
   },
   async apply() {
-    const {csr} = await vault.write<{csr: string}>(`${mount}/intermediate/generate/internal`, {common_name: commonName, key_type: 'ec', key_bits: 256})
+    const {csr} = await vault.write<{csr: string}>(`${mount}/intermediate/generate/internal`, {
+      common_name: commonName,
+      key_type: 'ec',
+      key_bits: 256,
+    })
     const certificate = await signer.sign(csr)
-    const answer = await vault.write<{imported_issuers?: string[]; existing_issuers?: string[]}>(`${mount}/intermediate/set-signed`, {certificate})
+    const answer = await vault.write<{imported_issuers?: string[]; existing_issuers?: string[]}>(`${mount}/intermediate/set-signed`, {
+      certificate,
+    })
     // a second CA in the same mount does not become the one that issues by itself
     const [made] = [...(answer.imported_issuers ?? []), ...(answer.existing_issuers ?? [])]
     if (made !== undefined) await vault.write(`${mount}/root/replace`, {default: made})

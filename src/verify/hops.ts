@@ -14,7 +14,10 @@ export type LastHop = {readonly hop: string; readonly reason: string}
 
 /** The exporters on the way, by collector. */
 const toGateway = 'otlp_grpc/hub'
-const toStore = {metrics: 'otlp_http/prometheus', logs: 'otlp_http/loki', traces: 'otlp_grpc/tempo'} as const satisfies Record<Signal, string>
+const toStore = {metrics: 'otlp_http/prometheus', logs: 'otlp_http/loki', traces: 'otlp_grpc/tempo'} as const satisfies Record<
+  Signal,
+  string
+>
 
 const countersOf = (http: Http, platform: Platform, collector: string): Promise<Counters> =>
   readCounters(http, `http://${platform.place(collector).address('counters')}/metrics`)
@@ -29,8 +32,10 @@ const sum = (counters: NonNullable<Counters>, name: string, labels: Readonly<Rec
     .filter((sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
     .reduce((total, {value}) => total + value, 0)
 
-const sentBy = (counters: NonNullable<Counters>, signal: Signal, exporter: string) => sum(counters, `otelcol_exporter_sent_${counted[signal]}`, {exporter})
-const queuedAt = (counters: NonNullable<Counters>, signal: Signal, exporter: string) => sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
+const sentBy = (counters: NonNullable<Counters>, signal: Signal, exporter: string) =>
+  sum(counters, `otelcol_exporter_sent_${counted[signal]}`, {exporter})
+const queuedAt = (counters: NonNullable<Counters>, signal: Signal, exporter: string) =>
+  sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
 
 /** Whether the exporter has sent more than what was queued before the canary came; a queue is first in, first out. */
 const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, exporter: string): boolean => {
@@ -39,7 +44,14 @@ const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, ex
 }
 
 /** Follows a canary that the agent accepted and the store does not return. */
-export const lastHop = async (http: Http, hub: HubCluster, edge: EdgeCluster, signal: Signal, before: Snapshot, sinceMs: number): Promise<LastHop> => {
+export const lastHop = async (
+  http: Http,
+  hub: HubCluster,
+  edge: EdgeCluster,
+  signal: Signal,
+  before: Snapshot,
+  sinceMs: number,
+): Promise<LastHop> => {
   const now = await snapshot(http, hub, edge)
   if (now.agent === undefined) return {hop: 'agent', reason: 'it stopped answering after it had accepted the canary'}
   if (!passed(before.agent, now.agent, signal, toGateway)) {
@@ -57,7 +69,10 @@ export const lastHop = async (http: Http, hub: HubCluster, edge: EdgeCluster, si
 
 /** The sentences people know for what Go's TLS and gRPC say. */
 const known: readonly (readonly [RegExp, string])[] = [
-  [/unknown certificate authority|bad certificate|certificate required/, 'the gateway refuses its certificate: signed by an issuer the gateway does not trust'],
+  [
+    /unknown certificate authority|bad certificate|certificate required/,
+    'the gateway refuses its certificate: signed by an issuer the gateway does not trust',
+  ],
   [/expired certificate|certificate has expired/, 'a certificate on the way has expired'],
   [/certificate signed by unknown authority/, 'it does not trust the certificate it is shown'],
   [/connection refused/, 'nothing listens where it sends'],
@@ -67,7 +82,9 @@ const known: readonly (readonly [RegExp, string])[] = [
 const complaint = async (platform: Platform, collector: string, exporter: string, sinceMs: number): Promise<string> => {
   const lines = await platform.log(collector, 400)
   // an exporter that retries says so only every few seconds
-  const recent = lines.filter((line) => line.includes(exporter) && line.includes('"error"') && Date.parse(line.split('\t')[0] ?? '') > sinceMs - 30_000)
+  const recent = lines.filter(
+    (line) => line.includes(exporter) && line.includes('"error"') && Date.parse(line.split('\t')[0] ?? '') > sinceMs - 30_000,
+  )
   const error = /"error": "((?:[^"\\]|\\.)*)"/.exec(recent.at(-1) ?? '')?.[1]
   if (error === undefined) return 'it has not sent it on'
   return known.find(([pattern]) => pattern.test(error))?.[1] ?? error.replaceAll(String.raw`\"`, '"').slice(0, 200)

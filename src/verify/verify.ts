@@ -22,12 +22,20 @@ export type CanaryResult = {
 
 export type Verification = {readonly run: string; readonly ok: boolean; readonly canaries: readonly CanaryResult[]}
 
-export type VerifyWish = {readonly hub: HubCluster; readonly edges: readonly EdgeCluster[]; readonly signals: readonly Signal[]; readonly timeoutMs: number}
+export type VerifyWish = {
+  readonly hub: HubCluster
+  readonly edges: readonly EdgeCluster[]
+  readonly signals: readonly Signal[]
+  readonly timeoutMs: number
+}
 
 const service = 'lkeobs-canary'
 const pollMs = 100
 
-type ReadBack = {readonly store: string; readonly arrived: (http: Http, hub: HubCluster, edge: string, canary: Canary, run: string) => Promise<boolean>}
+type ReadBack = {
+  readonly store: string
+  readonly arrived: (http: Http, hub: HubCluster, edge: string, canary: Canary, run: string) => Promise<boolean>
+}
 
 /** How each signal is found again: by the run and by the edge that its identity names, never by what is merely there. */
 const readBack: Readonly<Record<Signal, ReadBack>> = {
@@ -39,7 +47,12 @@ const readBack: Readonly<Record<Signal, ReadBack>> = {
   logs: {
     store: 'loki',
     arrived: async (http, {stores}, edge, _, run) =>
-      ((await countLoki(http, stores.loki, `{service_name="${service}", lkeobs_edge="${edge}"} | lkeobs_run="${run}"`, Date.now() - 3_600_000)) ?? 0) > 0,
+      ((await countLoki(
+        http,
+        stores.loki,
+        `{service_name="${service}", lkeobs_edge="${edge}"} | lkeobs_run="${run}"`,
+        Date.now() - 3_600_000,
+      )) ?? 0) > 0,
   },
   traces: {
     store: 'tempo',
@@ -60,7 +73,15 @@ export const verify = async (http: Http, {hub, edges, signals, timeoutMs}: Verif
   return {run, ok: results.every(({ok}) => ok), canaries: results}
 }
 
-const follow = async (http: Http, hub: HubCluster, edge: EdgeCluster, signal: Signal, run: string, before: Snapshot, timeoutMs: number): Promise<CanaryResult> => {
+const follow = async (
+  http: Http,
+  hub: HubCluster,
+  edge: EdgeCluster,
+  signal: Signal,
+  run: string,
+  before: Snapshot,
+  timeoutMs: number,
+): Promise<CanaryResult> => {
   const {store, arrived} = readBack[signal]
   const known = {edge: edge.name, signal, store}
   const started = Date.now()

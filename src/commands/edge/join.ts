@@ -11,20 +11,21 @@ export default class EdgeJoin extends LkeobsCommand {
 
   async run(): Promise<void> {
     const {args, flags} = await this.parse(EdgeJoin)
-    const [{edgeJoin}, {checkClusterPorts, checkHub, checkPrograms, edgeOf}, {stateFolderOf}, {verify}, {verificationText}, {signals}] = await Promise.all([
-      import('../../plans/edge-join.ts'),
-      import('../../clusters.ts'),
-      import('../../platforms/local/index.ts'),
-      import('../../verify/verify.ts'),
-      import('../../verify/report.ts'),
-      import('../../collector/config.ts'),
-    ])
+    const [{edgeJoin}, {checkClusterPorts, checkHub, checkPrograms, edgeOf}, {stateFolderOf}, {verify}, {verificationText}, {signals}] =
+      await Promise.all([
+        import('../../plans/edge-join.ts'),
+        import('../../clusters.ts'),
+        import('../../platforms/local/index.ts'),
+        import('../../verify/verify.ts'),
+        import('../../verify/report.ts'),
+        import('../../collector/config.ts'),
+      ])
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
     const edge = edgeOf(fleet, args.name)
-    await checkPrograms([edge], tools)
-    await checkHub(fleet.hub)
-    await checkClusterPorts(fleet.file, [edge], tools)
+    await this.check(flags, () => checkPrograms([edge], tools))
+    await this.check(flags, () => checkHub(fleet.hub))
+    await this.check(flags, () => checkClusterPorts(fleet.file, [edge], tools))
     await this.carryOut(
       flags,
       async (those) => {

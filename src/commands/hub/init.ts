@@ -14,8 +14,10 @@ export default class HubInit extends LkeobsCommand {
     ])
     const tools = await this.tools(flags)
     const {file, hub} = await this.fleet(flags, tools)
-    await checkPrograms([hub], tools)
-    await checkClusterPorts(file, [hub], tools)
-    await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {lock: path.join(stateFolderOf(file.folder), 'lock')})
+    await this.check(flags, () => checkPrograms([hub], tools))
+    await this.check(flags, () => checkClusterPorts(file, [hub], tools))
+    await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {
+      lock: path.join(stateFolderOf(file.folder), 'lock'),
+    })
   }
 }

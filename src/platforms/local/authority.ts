@@ -11,7 +11,12 @@ const serverDays = 365
 const renewBeforeMs = 30 * 86_400_000
 
 /** The cluster's root CA and what it signs: on Kubernetes cert-manager does this, here two files. */
-export const authority = ({cluster, folder, place, tools}: Local): Pick<Platform, 'rootCa' | 'hasRootCa' | 'hasServerCertificate' | 'signCa'> => {
+export const authority = ({
+  cluster,
+  folder,
+  place,
+  tools,
+}: Local): Pick<Platform, 'rootCa' | 'hasRootCa' | 'hasServerCertificate' | 'signCa'> => {
   const {files, x509} = tools
   const certificateFile = path.join(folder, 'ca', 'ca.pem')
   const keyFile = path.join(folder, 'ca', 'ca.key')
@@ -57,7 +62,8 @@ export const authority = ({cluster, folder, place, tools}: Local): Pick<Platform
           const certificate = readCertificate(pem)
           const root = readCertificate((await pair()).certificate)
           if (!certificate || !root || !isSignedBy(certificate, root)) return 'not signed by the root CA'
-          if (names.some((name) => certificate.checkHost(name) === undefined && certificate.checkIP(name) === undefined)) return 'it is for other names'
+          if (names.some((name) => certificate.checkHost(name) === undefined && certificate.checkIP(name) === undefined))
+            return 'it is for other names'
           return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
         },
         async apply() {

@@ -52,16 +52,26 @@ export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => 
 }
 
 /** Throws LKO-3001 when a port that these components want is held by somebody else; ours that already run hold their own. */
-export const checkPorts = async (cluster: LocalCluster, components: readonly string[], {processes}: Pick<Tools, 'processes'>, fleetFile: string): Promise<void> => {
+export const checkPorts = async (
+  cluster: LocalCluster,
+  components: readonly string[],
+  {processes}: Pick<Tools, 'processes'>,
+  fleetFile: string,
+): Promise<void> => {
   const folder = path.join(cluster.stateFolder, cluster.name)
   const taken: string[] = []
   for (const component of components) {
     if (await processes.find(recordOf({folder}, component))) continue
+    const held = new Map<string, number[]>()
     for (const port of Object.values(portsOf(cluster, component))) {
       const holder = await processes.holder(port)
-      if (holder) taken.push(`Port ${port} (${component} of ${cluster.name}) is held by ${holder}.`)
+      if (holder) held.set(holder, [...(held.get(holder) ?? []), port])
     }
+    for (const [holder, ports] of held)
+      taken.push(`${ports.length === 1 ? 'Port' : 'Ports'} ${ports.join(', ')} (${component} of ${cluster.name}): held by ${holder}.`)
   }
   if (taken.length === 0) return
-  throw new LkeobsError('LKO-3001', taken.join('\n'), {next: [`edit ${fleetFile}   (${cluster.name}: platform.local.ports, now ${cluster.firstPort})`]})
+  throw new LkeobsError('LKO-3001', taken.join('\n'), {
+    next: [`edit ${fleetFile}   (${cluster.name}: platform.local.ports, now ${cluster.firstPort})`],
+  })
 }

@@ -24,7 +24,10 @@ export const logOf = ({folder}: Pick<Local, 'folder'>, component: string): strin
 const wishOf = async ({place, tools}: Local, program: string, component: Component): Promise<string> => {
   const {file} = place(component.name)
   const handed = await Promise.all((component.restartOn ?? []).map((name) => tools.files.read(file(name))))
-  return createHash('sha256').update(JSON.stringify([program, component.args, component.files, handed])).digest('hex').slice(0, 16)
+  return createHash('sha256')
+    .update(JSON.stringify([program, component.args, component.files, handed]))
+    .digest('hex')
+    .slice(0, 16)
 }
 
 /** The component's process lives, was started with this wish, and is ready. */
@@ -50,7 +53,11 @@ export const runs = (local: Local, component: Component): Step => {
       async () => {
         if ((await processes.find(record)) === undefined) {
           const lines = await processes.tail(log, shownLogLines)
-          throw new LkeobsError('LKO-3003', `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`, {next: [`less ${log}`]})
+          throw new LkeobsError(
+            'LKO-3003',
+            `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`,
+            {next: [`less ${log}`]},
+          )
         }
         return component.ready(local.tools)
       },
@@ -83,12 +90,19 @@ export const stoppedProcess = (title: string, record: string, {processes}: Pick<
   apply: () => processes.stop(record, graceMs),
 })
 
-export const stopped = (local: Local, component: string, title: string): Step => stoppedProcess(title, recordOf(local, component), local.tools)
+export const stopped = (local: Local, component: string, title: string): Step =>
+  stoppedProcess(title, recordOf(local, component), local.tools)
 
 export const inspect = async (local: Local, component: Component): Promise<ComponentState> => {
   const log = logOf(local, component.name)
   const running = await local.tools.processes.find(recordOf(local, component.name))
   if (!running) return {component: component.name, state: 'not running', log}
   const ready = await component.ready(local.tools)
-  return {component: component.name, state: ready === true ? 'ready' : ready, pid: running.pid, ...local.tools.processes.usage(running.pid), log}
+  return {
+    component: component.name,
+    state: ready === true ? 'ready' : ready,
+    pid: running.pid,
+    ...local.tools.processes.usage(running.pid),
+    log,
+  }
 }
