@@ -16,7 +16,7 @@ export type Component = {
   /** Where a person opens it in a browser or points a program to. */
   readonly url?: string
   /** `true` when it does its work, otherwise what is not so yet. */
-  ready(tools: Pick<Tools, 'http' | 'files'>): Promise<true | string>
+  ready(tools: Pick<Tools, 'http' | 'files' | 'vault'>): Promise<true | string>
   /** What it may need to end in order, in ms. */
   readonly graceMs: number
 }

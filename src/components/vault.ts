@@ -60,7 +60,11 @@ export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): 
     args: ['server', `-config=${at.file('vault.json')}`],
     files: {'vault.json': `${JSON.stringify({...configuration, ...self}, undefined, 2)}\n`},
     url: `https://${at.address('api')}`,
-    ready: async () => true,
+    async ready({files, vault}) {
+      const pem = async () => (await files.read(ca)) ?? ''
+      const seal = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
+      return seal === undefined ? 'not answering yet' : true
+    },
     graceMs: 15_000,
   }
 }

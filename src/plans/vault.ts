@@ -34,13 +34,15 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
   const {name, platform, vault, vaultNodes} = cluster
   const {length: count} = vaultNodes
 
-  const open = async (): Promise<true | string> => {
-    const seals = await Promise.all(
-      vaultNodes.map(async ({name: node}) =>
-        tools.vault({address: `https://${platform.place(node).address('api')}`, ca: platform.rootCa, login: noLogin}).sealStatus(),
+  const seals = () =>
+    Promise.all(
+      vaultNodes.map(({name: node}) =>
+        tools.vault({address: `https://${platform.place(node).address('api')}`, ca: platform.rootCa}).sealStatus(),
       ),
     )
-    const ready = seals.filter((seal) => seal?.sealed === false).length
+
+  const open = async (): Promise<true | string> => {
+    const ready = (await seals()).filter((seal) => seal?.sealed === false).length
     if (ready < count) return `${ready} of ${count} nodes unsealed`
     if (!(await vault.accepts())) return 'its administrator cannot log in'
     // a node that joined gets its vote ten seconds later, which nobody has to wait for
@@ -52,6 +54,7 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
     title: `Vault on ${name}: ${count} of ${count} nodes unsealed by the static key`,
     done: open,
     async apply(tell) {
+      if ((await seals()).every((seal) => seal === undefined)) return
       const seen = await until(open, {forMs: selfInitialisesWithinMs, tell})
       if (seen === true || !seen.includes('log in')) return
       // killed while it initialised itself: it has no administrator and never will have; nothing in it is lost by starting anew
@@ -65,5 +68,3 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
     patienceMs: selfInitialisesWithinMs,
   }
 }
-
-const noLogin = {username: '', password: async () => new Secret('')}

@@ -86,7 +86,12 @@ const take = async (step: Step, tell: Tell): Promise<'already so' | 'done'> => {
   if ((await step.done()) === true) return 'already so'
   await step.apply(tell)
   const patience = step.patienceMs ?? defaultPatienceMs
-  const seen = await until(() => step.done(), {forMs: patience, tell})
+  const settled = async () => {
+    const seen = await step.done()
+    if (seen !== true) await step.watch?.()
+    return seen
+  }
+  const seen = await until(settled, {forMs: patience, tell})
   if (seen === true) return 'done'
   throw new LkeobsError('LKO-3005', `${step.title}: after ${duration(patience)} still ${seen}`)
 }

@@ -11,6 +11,8 @@ export type Step = {
   done(): Promise<true | string>
   /** Makes it so. May return before it is so: the engine then asks done() until patience is over. */
   apply(tell: Tell): Promise<void>
+  /** Asked while the step settles: throws when it can no longer become so, so that nobody waits for nothing. */
+  watch?(): Promise<void>
   /** How long done() may take to become true after apply(), in ms. */
   readonly patienceMs?: number
 }

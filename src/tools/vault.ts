@@ -15,7 +15,8 @@ export type VaultTarget = {
   readonly address: string
   /** PEM of the CA that signed its certificate; asked for at the first request. */
   readonly ca: () => Promise<string>
-  readonly login: {readonly username: string; readonly password: () => Promise<Secret>}
+  /** Left out where only the seal is asked about. */
+  readonly login?: {readonly username: string; readonly password: () => Promise<Secret>}
 }
 
 /** Vault or OpenBao over HTTP. A refusal is LKO-5002, silence LKO-5001; neither repeats what was sent. */
@@ -93,15 +94,14 @@ const transport = (ca: string) => {
 const connect = async ({address, ca}: VaultTarget): Promise<Client> => {
   const {default: nodeVault} = await import('node-vault')
   const request = transport(await ca())
-  const client = nodeVault({
+  const client: unknown = nodeVault({
     endpoint: address,
     // it would print what it sends
     debug: () => undefined,
     'request-promise': {defaults: () => request},
-  } as unknown as Parameters<typeof nodeVault>[0]) as Client
+  })
   // it takes these from VAULT_* in the environment; ours come from the fleet
-  Object.assign(client, {token: undefined, namespace: undefined, pathPrefix: ''})
-  return client
+  return Object.assign(client as Client, {token: undefined, namespace: undefined, pathPrefix: ''})
 }
 
 type Refusal = {readonly response: {readonly statusCode: number}; readonly message: string}
@@ -126,7 +126,7 @@ export const openVault: OpenVault = (target) => {
   const anonymous = () => (client ??= connect(target))
   const loggedIn = async (): Promise<Client> => {
     const vault = await anonymous()
-    if (vault.token === undefined) {
+    if (vault.token === undefined && login) {
       const path = `auth/userpass/login/${login.username}`
       const answer = await asked<{auth: {client_token: string}}>(
         address,
@@ -174,16 +174,34 @@ export const openVault: OpenVault = (target) => {
 /** Answers of writes that were not made: every field is a word that stands for it. */
 const standIn = <T extends object>(path: string): T => new Proxy({} as T, {get: (_, field) => `‹${String(field)} of ${path}›`})
 
+/** What a Vault that is not there yet would answer. */
+const orNothing = async <T>(nothing: T, work: Promise<T>): Promise<T> => {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof LkeobsError && error.code === 'LKO-5002') throw error
+    return nothing
+  }
+}
+
 export const dryVault =
   (open: OpenVault, record: (line: string) => void): OpenVault =>
-  (target) => ({
-    ...open(target),
-    async write<T extends object>(path: string, data: Readonly<Record<string, unknown>> = {}) {
-      const words = Object.entries(data).map(([key, value]) => {
-        const text = value instanceof Secret ? '‹secret›' : typeof value === 'string' ? value : JSON.stringify(value)
-        return `${key}=${text.includes('\n') ? `‹${key}›` : text}`
-      })
-      record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
-      return standIn<T>(path)
-    },
-  })
+  (target) => {
+    const vault = open(target)
+    return {
+      ...vault,
+      read: <T extends object>(path: string) => orNothing(undefined, vault.read<T>(path)),
+      list: (path) => orNothing([], vault.list(path)),
+      lookup: <T extends object>(path: string, data: Readonly<Record<string, unknown>>) =>
+        orNothing(undefined, vault.lookup<T>(path, data)),
+      accepts: () => orNothing(false, vault.accepts()),
+      async write<T extends object>(path: string, data: Readonly<Record<string, unknown>> = {}) {
+        const words = Object.entries(data).map(([key, value]) => {
+          const text = value instanceof Secret ? '‹secret›' : typeof value === 'string' ? value : JSON.stringify(value)
+          return `${key}=${text.includes('\n') ? `‹${key}›` : /\s/.test(text) ? `'${text}'` : text}`
+        })
+        record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
+        return standIn<T>(path)
+      },
+    }
+  }

@@ -77,7 +77,7 @@ export const issuer = (vault: Vault, title: string, mount: string, commonName: s
       certificate,
     })
     // a second CA in the same mount does not become the one that issues by itself
-    const [made] = [...(answer.imported_issuers ?? []), ...(answer.existing_issuers ?? [])]
+    const made = [answer.imported_issuers, answer.existing_issuers].flat().find((id) => typeof id === 'string')
     if (made !== undefined) await vault.write(`${mount}/root/replace`, {default: made})
   },
 })

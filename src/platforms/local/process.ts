@@ -2,8 +2,7 @@ import {createHash} from 'node:crypto'
 import path from 'node:path'
 import type {Component} from '../../components/component.ts'
 import {LkeobsError} from '../../errors.ts'
-import type {Step, Tell} from '../../steps/step.ts'
-import {until} from '../../steps/wait.ts'
+import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {ComponentState, Place} from '../platform.ts'
 
@@ -47,36 +46,34 @@ export const runs = (local: Local, component: Component): Step => {
     return running === true ? component.ready(local.tools) : running
   }
 
-  /** Ready, or an error as soon as the process has ended: its log says why. */
-  const becomesReady = (tell: Tell): Promise<true | string> =>
-    until(
-      async () => {
-        if ((await processes.find(record)) === undefined) {
-          const lines = await processes.tail(log, shownLogLines)
-          throw new LkeobsError(
-            'LKO-3003',
-            `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`,
-            {next: [`less ${log}`]},
-          )
-        }
-        return component.ready(local.tools)
-      },
-      {forMs: readyWithinMs, tell},
-    )
+  const isStuck = async (): Promise<boolean> => {
+    const running = await processes.find(record)
+    return running !== undefined && (processes.usage(running.pid)?.upMs ?? 0) > readyWithinMs
+  }
 
   return {
     title: `${component.title} on ${local.cluster}`,
-    patienceMs: 1000,
+    patienceMs: readyWithinMs,
     done,
-    async apply(tell) {
-      // one that an earlier run started may only need time
-      if ((await asWished()) === true && (await becomesReady(tell)) === true) return
+    async apply() {
+      // one that an earlier run started a moment ago only needs time
+      if ((await asWished()) === true && !(await isStuck())) return
       await processes.stop(record, component.graceMs)
       const {folder, file} = local.place(component.name)
       for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
       const executable = await program(component.program)
       await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
-      await becomesReady(tell)
+    },
+    async watch() {
+      if ((await processes.find(record)) !== undefined) return
+      const lines = await processes.tail(log, shownLogLines)
+      throw new LkeobsError(
+        'LKO-3003',
+        `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`,
+        {
+          next: [`less ${log}`],
+        },
+      )
     },
   }
 }
