@@ -171,6 +171,13 @@ export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
   )
 }
 
+/** The edges of these names, or all of them. Throws LKO-1003 where that is none. */
+export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): readonly EdgeCluster[] => {
+  if (names !== undefined) return names.map((name) => edgeOf(fleet, name))
+  if (fleet.edges.length > 0) return fleet.edges
+  throw new LkeobsError('LKO-1003', `The fleet ${fleet.file.fleet.fleet} has no edges.`, {next: ['lkeobs lab up --edges 1']})
+}
+
 /** Checks before anything is changed: the ports these clusters want are free or theirs. */
 export const checkClusterPorts = async (file: FleetFile, clusters: readonly Cluster[], tools: Tools): Promise<void> => {
   for (const cluster of clusters) {

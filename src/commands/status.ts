@@ -1,4 +1,5 @@
 import {LkeobsCommand} from '../command.ts'
+import {fleetStatus, fleetStatusText} from '../status/fleet.ts'
 
 export default class Status extends LkeobsCommand {
   static override summary = 'Show the fleet: what each edge sends, how fresh, what waits, when its certificate ends.'
@@ -7,9 +8,7 @@ export default class Status extends LkeobsCommand {
   async run(): Promise<void> {
     const {flags} = await this.parse(Status)
     const tools = await this.tools(flags)
-    const fleet = await this.fleet(flags, tools)
-    const {fleetStatus, fleetStatusText} = await import('../status/fleet.ts')
-    const status = await fleetStatus(tools.http, fleet)
+    const status = await fleetStatus(tools.http, await this.fleet(flags, tools))
     if (!status.ok) this.failChecks()
     this.result('lkeobs/status/v1', status, fleetStatusText(status))
   }

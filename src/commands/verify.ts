@@ -1,5 +1,9 @@
 import {Flags} from '@oclif/core'
+import {edgesOf} from '../clusters.ts'
+import {signals} from '../collector/config.ts'
 import {LkeobsCommand} from '../command.ts'
+import {verificationJunit, verificationText} from '../verify/report.ts'
+import {verify} from '../verify/verify.ts'
 
 export default class Verify extends LkeobsCommand {
   static override summary = 'Send canaries through the edges and read them back from the stores of the hub.'
@@ -10,40 +14,27 @@ export default class Verify extends LkeobsCommand {
     '<%= config.bin %> <%= command.id %> --edge edge-1 --signal logs --json',
   ]
   static override flags = {
-    all: Flags.boolean({description: 'all edges (what happens without --edge, too)', exclusive: ['edge'], env: 'LKEOBS_ALL'}),
+    all: Flags.boolean({description: 'all edges, as without --edge', exclusive: ['edge'], env: 'LKEOBS_ALL'}),
     edge: Flags.string({description: 'only this edge; may be given again', multiple: true, env: 'LKEOBS_EDGE', helpValue: 'NAME'}),
     'junit-file': Flags.string({description: 'also write the result as JUnit XML', env: 'LKEOBS_JUNIT_FILE', helpValue: 'FILE'}),
-    signal: Flags.option({
-      options: ['metrics', 'logs', 'traces'] as const,
-      description: 'only this signal; may be given again',
-      multiple: true,
-      env: 'LKEOBS_SIGNAL',
-    })(),
+    signal: Flags.option({options: signals, description: 'only this signal; may be given again', multiple: true, env: 'LKEOBS_SIGNAL'})(),
     timeout: Flags.integer({description: 'seconds a canary may take', default: 15, min: 1, max: 600, env: 'LKEOBS_TIMEOUT'}),
   }
 
   async run(): Promise<void> {
     const {flags} = await this.parse(Verify)
-    const [{edgeOf}, {signals}, {verify}, {verificationJunit, verificationText}] = await Promise.all([
-      import('../clusters.ts'),
-      import('../collector/config.ts'),
-      import('../verify/verify.ts'),
-      import('../verify/report.ts'),
-    ])
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
-    const edges = flags.edge === undefined ? fleet.edges : flags.edge.map((name) => edgeOf(fleet, name))
+    const edges = edgesOf(fleet, flags.edge)
     const wanted = signals.filter((signal) => flags.signal === undefined || flags.signal.includes(signal))
     if (flags['dry-run']) {
-      const canaries = edges.flatMap((edge) => wanted.map((signal) => ({edge: edge.name, signal, to: `${edge.otlp}/v1/${signal}`})))
-      this.result(
-        'lkeobs/verify-plan/v1',
-        {canaries},
-        canaries.map(({edge, signal, to}) => `would send a canary of ${signal} through ${edge} to ${to}`).join('\n'),
-      )
+      const canaries = edges.flatMap(({name, otlp}) => wanted.map((signal) => ({edge: name, signal, to: `${otlp}/v1/${signal}`})))
+      const lines = canaries.map(({edge, signal, to}) => `would send a canary of ${signal} through ${edge} to ${to}`)
+      this.result('lkeobs/verify-plan/v1', {canaries}, lines.join('\n'))
       return
     }
-    const verification = await verify(tools.http, {hub: fleet.hub, edges, signals: wanted, timeoutMs: flags.timeout * 1000})
+    const wish = {hub: fleet.hub, edges, signals: wanted, timeoutMs: flags.timeout * 1000}
+    const verification = await verify(tools.http, wish, (line) => this.progress(line))
     if (flags['junit-file'] !== undefined) await tools.files.write(flags['junit-file'], verificationJunit(verification), 0o644)
     if (!verification.ok) this.failChecks()
     this.result('lkeobs/verify/v1', verification, verificationText(verification))

@@ -6,7 +6,7 @@ import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
 
-/** `sending`: items of it left the agent within five minutes. `idle`: none came in. */
+/** `sending`: items of it left the agent within five minutes; `idle`: none did; `unknown`: the agent has not reported its counters. */
 type Flow = 'sending' | 'idle' | 'unknown'
 
 export type EdgeStatus = {
@@ -50,7 +50,7 @@ const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: Ed
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
   const [freshSeconds, queued, pem, ...flows] = await Promise.all([
-    ask(`time() - max(max_over_time(timestamp(otelcol_exporter_queue_size${of})[1h:15s]))`),
+    ask(`time() - max(max_over_time(timestamp({__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"})[1h:15s]))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
     platform.read('agent', leafFile),
     ...signals.map(async (signal): Promise<Flow> => {
@@ -74,12 +74,12 @@ const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: Ed
   }
 }
 
-const flowMark = {sending: mark.so, idle: mark.skipped, unknown: mark.not} as const satisfies Record<Flow, string>
+const flowMark = {sending: mark.so, idle: mark.skipped, unknown: mark.skipped} as const satisfies Record<Flow, string>
 
 export const fleetStatusText = ({fleet, ok, hub, edges}: FleetStatus): string => {
   const rows = edges.map(({name, ok: heard, sending, freshSeconds, queued, certificate}) => [
     `${heard ? mark.so : mark.not} ${name}`,
-    signals.map((signal) => flowMark[heard ? sending[signal] : 'unknown']).join(' '),
+    signals.map((signal) => (heard ? flowMark[sending[signal]] : mark.not)).join(' '),
     freshSeconds === undefined ? 'never' : duration(freshSeconds * 1000),
     queued === undefined ? '?' : String(queued),
     certificate === undefined ? 'none' : `${duration(certificate.leftSeconds * 1000)} (auto)`,

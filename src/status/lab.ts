@@ -1,6 +1,10 @@
 import {type Cluster, componentsOf, type Fleet} from '../clusters.ts'
 import {bytes, count, duration, mark, nextCommands, table} from '../output.ts'
+import {stateFolderOf} from '../platforms/local/index.ts'
 import type {ComponentState} from '../platforms/platform.ts'
+import type {Outcome} from '../steps/step.ts'
+import {verificationText} from '../verify/report.ts'
+import type {Verification} from '../verify/verify.ts'
 
 export type LabComponent = ComponentState & {readonly cluster: string; readonly url?: string}
 
@@ -50,20 +54,35 @@ export const labStatusText = ({fleet, ok, components, residentBytes}: LabStatus)
   ].join('\n')
 }
 
+/** Where things are: what a person opens or sends to. */
+const places = ({hub, edges}: Fleet) => [
+  ...Object.entries(hub.components).map(([component, {url = ''}]) => ({cluster: hub.name, component, url})),
+  {cluster: hub.name, component: 'vault', url: hub.vault.address},
+  ...edges.map(({name, otlp}) => ({cluster: name, component: 'OTLP in (HTTP)', url: otlp})),
+]
+
+export const labUpData = (fleet: Fleet, steps: readonly Outcome[], verification: Verification) => ({
+  fleet: fleet.file.fleet.fleet,
+  file: fleet.file.file,
+  ok: verification.ok,
+  steps,
+  where: places(fleet),
+  verification,
+})
+
 /** What to know right after a lab came up: where things are, and what to try. */
-export const labUpText = (fleet: Fleet, canaries: string, ok: boolean): string => {
-  const {hub, edges, file} = fleet
-  const where = [
-    ...Object.entries(hub.components).map(([name, {url = ''}]) => [hub.name, name, url]),
-    [hub.name, 'vault', hub.vault.address],
-    ...edges.map((edge) => [edge.name, 'OTLP in (HTTP)', edge.otlp]),
-  ]
+export const labUpText = (fleet: Fleet, verification: Verification): string => {
+  const next = ['lkeobs status', 'lkeobs verify --all', `lkeobs lab up --edges ${fleet.edges.length + 2}`, 'lkeobs lab down']
   return [
-    table(['cluster', 'component', 'where'], where),
     '',
-    canaries,
+    table(
+      ['cluster', 'component', 'where'],
+      places(fleet).map(({cluster, component, url}) => [cluster, component, url]),
+    ),
     '',
-    `${mark.soon} This is a lab: Vault's seal keys and passwords lie in ${file.folder}/.lkeobs, readable by whoever reads that folder.`,
-    ...(ok ? [nextCommands(['lkeobs status', 'lkeobs verify --all', `lkeobs lab up --edges ${edges.length + 2}`, 'lkeobs lab down'])] : []),
+    verificationText(verification),
+    '',
+    `${mark.soon} This is a lab: Vault's seal keys and passwords lie in ${stateFolderOf(fleet.file.folder)}; who reads that folder can open everything.`,
+    ...(verification.ok ? [nextCommands(next)] : []),
   ].join('\n')
 }

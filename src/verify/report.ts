@@ -1,15 +1,18 @@
-import {count, duration, mark, nextCommands, table} from '../output.ts'
+import {count, dim, duration, mark, nextCommands, table} from '../output.ts'
 import type {CanaryResult, Verification} from './verify.ts'
 
-/** The way of one canary: the hops that counted it, and where it ended. */
-const wayOf = ({ok, store, acceptedMs, lastHop, reason}: CanaryResult): string => {
-  const agent = acceptedMs === undefined ? `agent ${mark.not}` : `agent ${duration(acceptedMs)}`
+/** The way of one canary, up to where it ended. */
+const wayOf = ({ok, store, acceptedMs, lastHop}: CanaryResult): string => {
+  if (acceptedMs === undefined) return `agent ${mark.not}`
+  const agent = `agent ${duration(acceptedMs)}`
   if (ok) return `${agent} → gateway → ${store}`
-  if (lastHop === 'none') return `${agent} ${reason}`
-  return lastHop === 'agent' ? `${agent} → gateway ${mark.not} ${reason}` : `${agent} → gateway → ${store} ${mark.not} ${reason}`
+  return lastHop === 'agent' ? `${agent} → gateway ${mark.not}` : `${agent} → gateway → ${store} ${mark.not}`
 }
 
-/** The table people look at: one line a canary. */
+const whyOf = ({lastHop, reason}: CanaryResult): string =>
+  dim(`        ${lastHop === 'none' ? '' : `last counted by the ${lastHop}: `}${reason}`)
+
+/** The table people look at: one line a canary, and one more for what is known of a missing one. */
 export const verificationText = ({run, ok, canaries}: Verification): string => {
   const rows = canaries.map((canary) => [
     canary.edge,
@@ -17,14 +20,23 @@ export const verificationText = ({run, ok, canaries}: Verification): string => {
     wayOf(canary),
     canary.latencyMs === undefined ? '' : `${duration(canary.latencyMs)}  ${mark.so}`,
   ])
+  const [header = '', ...lines] = table(['edge', 'signal', 'path', 'queryable'], rows).split('\n')
+  const explained = canaries.flatMap((canary, index) => [lines[index] ?? '', ...(canary.ok ? [] : [whyOf(canary)])])
   const edges = new Set(canaries.map(({edge}) => edge)).size
   const back = canaries.filter((canary) => canary.ok).length
-  const summary = `${count(edges, 'edge')}, ${canaries.length} canaries, ${back} read back.   run ${run}`
-  const next = ok ? [] : ['lkeobs status', 'lkeobs lab status', 'lkeobs explain LKO-2001']
-  return [table(['edge', 'signal', 'path', 'queryable'], rows), summary, ...(next.length > 0 ? [nextCommands(next)] : [])].join('\n')
+  const summary = `${count(edges, 'edge')}, ${count(canaries.length, 'canary', 'canaries')}, ${back} read back.   run ${run}`
+  const next = ok ? [] : [nextCommands(['lkeobs status', 'lkeobs lab status', 'lkeobs explain LKO-2001'])]
+  return [header, ...explained, summary, ...next].join('\n')
 }
 
-const escaped = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+// oxlint-disable-next-line no-control-regex -- XML 1.0 has no place for them
+const escaped = (text: string): string =>
+  text
+    .replaceAll(/[\u0000-\u001F]/g, ' ')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
 
 /** The same for CI systems: one test case a canary. */
 export const verificationJunit = ({run, canaries}: Verification): string => {

@@ -5,7 +5,7 @@ import type {Signal} from '../collector/config.ts'
 import type {Http} from '../tools/http.ts'
 import {type Canary, sendOtlp} from '../tools/otlp.ts'
 import {countLoki, queryPrometheus, readTempo} from '../tools/stores.ts'
-import {type LastHop, lastHop, type Snapshot, snapshot} from './hops.ts'
+import {lastHop, type Snapshot, snapshot} from './hops.ts'
 
 /** What became of one canary. `latencyMs` is from before it was sent until the store returned it. */
 export type CanaryResult = {
@@ -28,6 +28,9 @@ export type VerifyWish = {
   readonly signals: readonly Signal[]
   readonly timeoutMs: number
 }
+
+/** Longer than an edge that was refused for a while waits before it tries again (gRPC backs off up to 2 minutes). */
+export const patientTimeoutMs = 150_000
 
 const service = 'lkeobs-canary'
 const pollMs = 100
@@ -60,46 +63,72 @@ const readBack: Readonly<Record<Signal, ReadBack>> = {
   },
 }
 
-/** One canary a signal through every edge's agent, read back from the hub's stores. */
-export const verify = async (http: Http, {hub, edges, signals, timeoutMs}: VerifyWish): Promise<Verification> => {
+/** One canary a signal through every edge's agent, read back from the hub's stores. Says every ten seconds how many are back. */
+export const verify = async (
+  http: Http,
+  {hub, edges, signals, timeoutMs}: VerifyWish,
+  tell: (line: string) => void,
+): Promise<Verification> => {
   const run = randomBytes(4).toString('hex')
-  const canaries = await Promise.all(
-    edges.map(async (edge) => {
-      const before = await snapshot(http, hub, edge)
-      return Promise.all(signals.map((signal) => follow(http, hub, edge, signal, run, before, timeoutMs)))
-    }),
+  const started = Date.now()
+  let back = 0
+  const alive = setInterval(
+    () =>
+      tell(
+        `canaries: ${back} of ${edges.length * signals.length} read back, ${Math.round((Date.now() - started) / 1000)}s of ${timeoutMs / 1000}s`,
+      ),
+    10_000,
   )
-  const results = canaries.flat()
-  return {run, ok: results.every(({ok}) => ok), canaries: results}
+  try {
+    const canaries = await Promise.all(
+      edges.map(async (edge) => {
+        const way = {http, hub, edge, run, timeoutMs, before: await snapshot(http, hub, edge)}
+        return Promise.all(
+          signals.map(async (signal) => {
+            const result = await follow(way, signal)
+            if (result.ok) back++
+            return result
+          }),
+        )
+      }),
+    )
+    const results = canaries.flat()
+    return {run, ok: results.every(({ok}) => ok), canaries: results}
+  } finally {
+    clearInterval(alive)
+  }
 }
 
-const follow = async (
-  http: Http,
-  hub: HubCluster,
-  edge: EdgeCluster,
-  signal: Signal,
-  run: string,
-  before: Snapshot,
-  timeoutMs: number,
-): Promise<CanaryResult> => {
+type Way = {
+  readonly http: Http
+  readonly hub: HubCluster
+  readonly edge: EdgeCluster
+  readonly run: string
+  readonly timeoutMs: number
+  /** The counters before any canary was sent. */
+  readonly before: Snapshot
+}
+
+const newCanary = (run: string): Canary => ({
+  traceId: randomBytes(16).toString('hex'),
+  spanId: randomBytes(8).toString('hex'),
+  name: 'lkeobs.canary',
+  service,
+  attributes: {'lkeobs.run': run},
+  time: `${Date.now()}000000`,
+})
+
+const follow = async ({http, hub, edge, run, timeoutMs, before}: Way, signal: Signal): Promise<CanaryResult> => {
   const {store, arrived} = readBack[signal]
   const known = {edge: edge.name, signal, store}
+  const canary = newCanary(run)
   const started = Date.now()
-  const canary: Canary = {
-    traceId: randomBytes(16).toString('hex'),
-    spanId: randomBytes(8).toString('hex'),
-    name: 'lkeobs.canary',
-    service,
-    attributes: {'lkeobs.run': run},
-    time: `${started}000000`,
-  }
   const accepted = await sendOtlp(http, edge.otlp, signal, canary)
-  if (accepted !== true) return {...known, ok: false, ...shown({hop: 'none', reason: `the agent did not accept it: ${accepted}`})}
+  if (accepted !== true) return {...known, ok: false, lastHop: 'none', reason: `the agent did not accept it: ${accepted}`}
   const acceptedMs = Date.now() - started
   for (const end = started + timeoutMs; Date.now() < end; await sleep(pollMs)) {
     if (await arrived(http, hub, edge.name, canary, run)) return {...known, ok: true, latencyMs: Date.now() - started, acceptedMs}
   }
-  return {...known, ok: false, acceptedMs, ...shown(await lastHop(http, hub, edge, signal, before, started))}
+  const {hop, reason} = await lastHop(http, hub, edge, signal, before, started)
+  return {...known, ok: false, acceptedMs, lastHop: hop, reason}
 }
-
-const shown = ({hop, reason}: LastHop) => ({lastHop: hop, reason})

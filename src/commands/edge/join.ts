@@ -1,8 +1,11 @@
-import path from 'node:path'
 import {Args} from '@oclif/core'
+import {checkClusterPorts, checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
+import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
-
-const canaryTimeoutMs = 30_000
+import {edgeJoin} from '../../plans/edge-join.ts'
+import {lockOf} from '../../platforms/local/index.ts'
+import {verificationText} from '../../verify/report.ts'
+import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
 export default class EdgeJoin extends LkeobsCommand {
   static override summary = 'Join an edge of the fleet file to the hub; done when its canaries have been read back.'
@@ -11,15 +14,6 @@ export default class EdgeJoin extends LkeobsCommand {
 
   async run(): Promise<void> {
     const {args, flags} = await this.parse(EdgeJoin)
-    const [{edgeJoin}, {checkClusterPorts, checkHub, checkPrograms, edgeOf}, {stateFolderOf}, {verify}, {verificationText}, {signals}] =
-      await Promise.all([
-        import('../../plans/edge-join.ts'),
-        import('../../clusters.ts'),
-        import('../../platforms/local/index.ts'),
-        import('../../verify/verify.ts'),
-        import('../../verify/report.ts'),
-        import('../../collector/config.ts'),
-      ])
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
     const edge = edgeOf(fleet, args.name)
@@ -33,9 +27,10 @@ export default class EdgeJoin extends LkeobsCommand {
         return edgeJoin(opened.hub, edgeOf(opened, args.name), those)
       },
       {
-        lock: path.join(stateFolderOf(fleet.file.folder), 'lock'),
+        lock: lockOf(fleet.file.folder),
         after: async (steps) => {
-          const verification = await verify(tools.http, {hub: fleet.hub, edges: [edge], signals, timeoutMs: canaryTimeoutMs})
+          const wish = {hub: fleet.hub, edges: [edge], signals, timeoutMs: patientTimeoutMs}
+          const verification = await verify(tools.http, wish, (line) => this.progress(line))
           if (!verification.ok) this.failChecks()
           const text = `${verificationText(verification)}${verification.ok ? `\n\n${edge.name} is sending.` : ''}`
           return {schema: 'lkeobs/edge-join/v1', data: {edge: edge.name, ok: verification.ok, steps, verification}, text}

@@ -1,5 +1,7 @@
-import path from 'node:path'
+import {checkClusterPorts, checkPrograms} from '../../clusters.ts'
 import {LkeobsCommand} from '../../command.ts'
+import {hubInit} from '../../plans/hub-init.ts'
+import {lockOf} from '../../platforms/local/index.ts'
 
 export default class HubInit extends LkeobsCommand {
   static override summary = 'Make the hub of the fleet file: Vault, PKI, stores and gateway.'
@@ -7,17 +9,10 @@ export default class HubInit extends LkeobsCommand {
 
   async run(): Promise<void> {
     const {flags} = await this.parse(HubInit)
-    const [{hubInit}, {checkClusterPorts, checkPrograms}, {stateFolderOf}] = await Promise.all([
-      import('../../plans/hub-init.ts'),
-      import('../../clusters.ts'),
-      import('../../platforms/local/index.ts'),
-    ])
     const tools = await this.tools(flags)
     const {file, hub} = await this.fleet(flags, tools)
     await this.check(flags, () => checkPrograms([hub], tools))
     await this.check(flags, () => checkClusterPorts(file, [hub], tools))
-    await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {
-      lock: path.join(stateFolderOf(file.folder), 'lock'),
-    })
+    await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {lock: lockOf(file.folder)})
   }
 }

@@ -1,6 +1,8 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
 import {LkeobsCommand} from '../../command.ts'
+import {labDown} from '../../plans/lab-down.ts'
+import {lockOf, stateFolderOf} from '../../platforms/local/index.ts'
 
 export default class LabDown extends LkeobsCommand {
   static override summary = 'Stop every process of the lab; with --purge, remove all it kept.'
@@ -13,12 +15,11 @@ export default class LabDown extends LkeobsCommand {
   async run(): Promise<void> {
     const {flags} = await this.parse(LabDown)
     const file = path.resolve(flags.dir === undefined ? flags.fleet : path.join(flags.dir, 'lkeobs.yaml'))
-    const [{labDown}, {stateFolderOf}] = await Promise.all([import('../../plans/lab-down.ts'), import('../../platforms/local/index.ts')])
-    const state = stateFolderOf(path.dirname(file))
+    const folder = path.dirname(file)
     const tools = await this.tools(flags)
-    if (flags.purge && !flags['dry-run']) await tools.ask.confirm(`Remove ${file} and ${state} with all telemetry in it?`)
+    if (flags.purge && !flags['dry-run']) await tools.ask.confirm(`Remove ${file} and ${stateFolderOf(folder)} with all telemetry in it?`)
     // where no lab ever was there is nothing to lock, and nothing is made
-    const there = await tools.files.exists(state)
-    await this.carryOut(flags, (those) => labDown(file, flags.purge, those), there ? {lock: path.join(state, 'lock')} : {})
+    const there = await tools.files.exists(stateFolderOf(folder))
+    await this.carryOut(flags, (those) => labDown(file, flags.purge, those), there ? {lock: lockOf(folder)} : {})
   }
 }

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
 import {LkeobsCommand} from '../../command.ts'
+import {labStatus, labStatusText} from '../../status/lab.ts'
 
 export default class LabStatus extends LkeobsCommand {
   static override summary = 'Show what of the lab runs on this machine, where, and how large it is.'
@@ -13,7 +14,6 @@ export default class LabStatus extends LkeobsCommand {
     const {flags} = await this.parse(LabStatus)
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags.dir === undefined ? flags : {fleet: path.join(flags.dir, 'lkeobs.yaml')}, tools)
-    const {labStatus, labStatusText} = await import('../../status/lab.ts')
     const status = await labStatus(fleet)
     if (!status.ok) this.failChecks()
     this.result('lkeobs/lab-status/v1', status, labStatusText(status))

@@ -1,8 +1,12 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
+import {checkClusterPorts} from '../../clusters.ts'
+import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
-
-const canaryTimeoutMs = 30_000
+import {labUp, openLab} from '../../plans/lab-up.ts'
+import {lockOf} from '../../platforms/local/index.ts'
+import {labUpData, labUpText} from '../../status/lab.ts'
+import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
 export default class LabUp extends LkeobsCommand {
   static override summary = 'Bring up a whole fleet on this machine and read its own telemetry back.'
@@ -21,16 +25,6 @@ export default class LabUp extends LkeobsCommand {
   async run(): Promise<void> {
     const {flags} = await this.parse(LabUp)
     const file = flags.dir === undefined ? flags.fleet : path.join(flags.dir, 'lkeobs.yaml')
-    const [{labUp, openLab}, {checkClusterPorts}, {stateFolderOf}, {labUpText}, {verify}, {verificationText}, {signals}] =
-      await Promise.all([
-        import('../../plans/lab-up.ts'),
-        import('../../clusters.ts'),
-        import('../../platforms/local/index.ts'),
-        import('../../status/lab.ts'),
-        import('../../verify/verify.ts'),
-        import('../../verify/report.ts'),
-        import('../../collector/config.ts'),
-      ])
     await this.carryOut(
       flags,
       async (tools) => {
@@ -39,16 +33,13 @@ export default class LabUp extends LkeobsCommand {
         return labUp(fleet, tools)
       },
       {
-        lock: path.join(stateFolderOf(path.dirname(path.resolve(file))), 'lock'),
+        lock: lockOf(path.dirname(path.resolve(file))),
         after: async (steps, tools) => {
-          const fleet = await openLab(file, undefined, tools)
-          const verification = await verify(tools.http, {hub: fleet.hub, edges: fleet.edges, signals, timeoutMs: canaryTimeoutMs})
+          const {file: fleetFile, hub, edges} = await openLab(file, undefined, tools)
+          const fleet = {file: fleetFile, hub, edges}
+          const verification = await verify(tools.http, {hub, edges, signals, timeoutMs: patientTimeoutMs}, (line) => this.progress(line))
           if (!verification.ok) this.failChecks()
-          const where = [fleet.hub, ...fleet.edges].flatMap(({name, components}) =>
-            Object.entries(components).map(([component, {url}]) => ({cluster: name, component, url})),
-          )
-          const data = {fleet: fleet.file.fleet.fleet, file: fleet.file.file, ok: verification.ok, steps, where, verification}
-          return {schema: 'lkeobs/lab/v1', data, text: labUpText(fleet, verificationText(verification), verification.ok)}
+          return {schema: 'lkeobs/lab/v1', data: labUpData(fleet, steps, verification), text: labUpText(fleet, verification)}
         },
       },
     )

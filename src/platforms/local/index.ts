@@ -18,6 +18,9 @@ export type LocalCluster = {
 /** Where a fleet keeps what can be made again: beside its file, never in Git. */
 export const stateFolderOf = (fleetFolder: string): string => path.join(fleetFolder, '.lkeobs')
 
+/** Held by whoever changes the fleet. */
+export const lockOf = (fleetFolder: string): string => path.join(stateFolderOf(fleetFolder), 'lock')
+
 const host = '127.0.0.1'
 
 export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => {
