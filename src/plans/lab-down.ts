@@ -4,9 +4,8 @@ import {stoppedProcess} from '../platforms/local/process.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 
-/** Senders before receivers, so that queues drain; Vault last. */
-const order = ['agent', 'gateway', 'prometheus', 'loki', 'tempo', 'leaf', 'vault']
-const rank = (component: string): number => order.findIndex((name) => component.startsWith(name))
+/** Senders before receivers, so that queues drain; Vault last. What has the same rank stops side by side. */
+const ranks = [['agent'], ['gateway'], ['prometheus', 'loki', 'tempo', 'leaf'], ['vault']]
 
 /** Nothing of the lab runs; with `purge`, nothing of it is left. Goes by what was started here, whatever the fleet file says now. */
 export const labDown = async (fleetFile: string, purge: boolean, tools: Tools): Promise<Plan> => {
@@ -17,18 +16,24 @@ export const labDown = async (fleetFile: string, purge: boolean, tools: Tools): 
     command: purge ? 'lab down --purge' : 'lab down',
     title: purge ? 'The lab stops, and all it kept is removed.' : 'The lab stops; what it kept stays.',
     steps: [
-      ...records.map(({cluster, component, record}) => stoppedProcess(`${component} on ${cluster} stopped`, record, tools)),
+      ...ranks.flatMap((names) => {
+        const steps = records
+          .filter(({component}) => names.some((name) => component.startsWith(name)))
+          .map(({cluster, component, record}) => stoppedProcess(`${component} on ${cluster} stopped`, record, tools))
+        return steps.length > 0 ? [{title: names.join(', '), concurrency: steps.length, steps}] : []
+      }),
       ...(purge ? targets.map((target) => removed(target, tools)) : []),
     ],
   }
 }
 
+/** What was started here, by the records the processes wrote. */
 const recordsIn = async (stateFolder: string, {files}: Tools) => {
   const found = []
   for (const cluster of await files.list(stateFolder))
     for (const component of await files.list(path.join(stateFolder, cluster, 'run')))
       found.push({cluster, component, record: path.join(stateFolder, cluster, 'run', component)})
-  return found.toSorted((a, b) => rank(a.component) - rank(b.component) || a.cluster.localeCompare(b.cluster))
+  return found.toSorted((a, b) => a.record.localeCompare(b.record))
 }
 
 const removed = (target: string, {files}: Tools): Step => ({

@@ -45,6 +45,6 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),
   ask: {confirm: async () => undefined},
-  // a dry run needs no program: it only prints its name
-  program: async (name) => name,
+  // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
+  program: (name) => tools.program(name).catch(() => name),
 })

@@ -35,9 +35,8 @@ export default class LabUp extends LkeobsCommand {
       {
         lock: lockOf(path.dirname(path.resolve(file))),
         after: async (steps, tools) => {
-          const {file: fleetFile, hub, edges} = await openLab(file, undefined, tools)
-          const fleet = {file: fleetFile, hub, edges}
-          const verification = await verify(tools.http, {hub, edges, signals, timeoutMs: patientTimeoutMs}, (line) => this.progress(line))
+          const fleet = await openLab(file, undefined, tools)
+          const verification = await verify(tools.http, {...fleet, signals, timeoutMs: patientTimeoutMs}, (line) => this.progress(line))
           if (!verification.ok) this.failChecks()
           return {schema: 'lkeobs/lab/v1', data: labUpData(fleet, steps, verification), text: labUpText(fleet, verification)}
         },
