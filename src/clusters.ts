@@ -9,7 +9,7 @@ import {vaultNode} from './components/vault.ts'
 import {LkeobsError} from './errors.ts'
 import type {FleetFile} from './fleet/load.ts'
 import type {Edge} from './fleet/schema.ts'
-import {checkPorts, type LocalCluster, localPlatform, stateFolderOf} from './platforms/local/index.ts'
+import {checkPorts, checkRoom, type LocalCluster, localPlatform, stateFolderOf} from './platforms/local/index.ts'
 import type {Platform} from './platforms/platform.ts'
 import {Secret} from './secret.ts'
 import type {Tools} from './tools/index.ts'
@@ -178,9 +178,10 @@ export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): rea
   throw new LkeobsError('LKO-1003', `The fleet ${fleet.file.fleet.fleet} has no edges.`, {next: ['lkeobs lab up --edges 1']})
 }
 
-/** Checks before anything is changed: the ports these clusters want are free or theirs. */
-export const checkClusterPorts = async (file: FleetFile, clusters: readonly Cluster[], tools: Tools): Promise<void> => {
+/** Checks before anything is changed: there is room for these clusters, and the ports they want are free or theirs. */
+export const checkMachine = async (file: FleetFile, clusters: readonly Cluster[], tools: Tools): Promise<void> => {
   for (const cluster of clusters) {
+    await checkRoom(localCluster(file, cluster.name), tools)
     const names = componentsOf(cluster).map(({name}) => name)
     await checkPorts(localCluster(file, cluster.name), names, tools, path.relative(process.cwd(), file.file) || file.file)
   }

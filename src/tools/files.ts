@@ -1,5 +1,5 @@
 import {randomBytes} from 'node:crypto'
-import {chmod, mkdir, open, readdir, readFile, rename, rm, stat} from 'node:fs/promises'
+import {chmod, mkdir, open, readdir, readFile, rename, rm, stat, statfs} from 'node:fs/promises'
 import path from 'node:path'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {bytes} from '../output.ts'
@@ -15,6 +15,8 @@ export type Files = {
   /** Makes missing folders (0700). Default mode 0600. Throws LKO-3004 where the system refuses. */
   write(file: string, content: string | Secret, mode?: number): Promise<void>
   makeFolder(folder: string): Promise<void>
+  /** How many bytes can still be written where this folder is, or would be. */
+  free(folder: string): Promise<number>
   /** Removes a file or a whole folder; missing is fine. */
   remove(target: string): Promise<void>
 }
@@ -35,6 +37,13 @@ const orMissing = async <T>(file: string, work: Promise<T>): Promise<T | undefin
     if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined
     throw refused('read', file, error)
   }
+}
+
+const free = async (folder: string): Promise<number> => {
+  const seen = await orMissing(folder, statfs(folder))
+  if (seen) return seen.bavail * seen.bsize
+  const above = path.dirname(folder)
+  return above === folder ? 0 : free(above)
 }
 
 export const createFiles = (): Files => ({
@@ -66,6 +75,7 @@ export const createFiles = (): Files => ({
       throw refused('made', folder, error)
     }
   },
+  free,
   async remove(target) {
     try {
       await rm(target, {recursive: true, force: true, maxRetries: 3})
@@ -83,6 +93,7 @@ export const dryFiles = (files: Files, record: (line: string) => void): Files =>
     read: async (file) => (written.has(file) ? written.get(file) : files.read(file)),
     exists: async (file) => (written.has(file) ? written.get(file) !== undefined : files.exists(file)),
     list: (folder) => files.list(folder),
+    free: (folder) => files.free(folder),
     async write(file, content) {
       const text = content instanceof Secret ? content.reveal() : content
       written.set(file, text)

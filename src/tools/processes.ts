@@ -172,7 +172,8 @@ const holderOnLinux = (port: number): string => {
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
-      if (owns) return `${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()}, pid ${pid}`
+      // argv[0]; the name in comm may be that of a thread
+      if (owns) return `${path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')}, pid ${pid}`
     } catch {
       // it ended meanwhile, or is somebody else's
     }

@@ -62,7 +62,7 @@ const bodyOf = (json: unknown): string =>
  * body in the errors it throws and takes proxies and certificate checking from the environment.
  */
 const transport = (ca: string) => {
-  const agent = new https.Agent({ca, minVersion: 'TLSv1.2', keepAlive: false})
+  const agent = new https.Agent({ca, rejectUnauthorized: true, minVersion: 'TLSv1.2', keepAlive: false})
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const body = json === undefined || json === true ? undefined : bodyOf(json)

@@ -72,7 +72,7 @@ const caRequest = async (commonName: string): Promise<{readonly csr: string; rea
 }
 /** Making keys is what takes time: worlds that are made by the dozen have them made once. */
 const requests = new Map<string, ReturnType<typeof caRequest>>()
-const requestOf = async (commonName: string, again: boolean): ReturnType<typeof caRequest> => {
+export const requestOf = async (commonName: string, again: boolean): ReturnType<typeof caRequest> => {
   const known = again ? undefined : requests.get(commonName)
   const made = known ?? caRequest(commonName)
   if (!again) requests.set(commonName, made)

@@ -236,6 +236,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
         async makeFolder(folder) {
           record(`mkdir ${folder}`)
         },
+        free: async () => 1e12,
         async remove(target) {
           record(`remove ${target}`)
           for (const map of [files, vaults])

@@ -1,5 +1,5 @@
 import {Args} from '@oclif/core'
-import {checkClusterPorts, checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
+import {checkMachine, checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
@@ -19,7 +19,7 @@ export default class EdgeJoin extends LkeobsCommand {
     const edge = edgeOf(fleet, args.name)
     await this.check(flags, () => checkPrograms([edge], tools))
     await this.check(flags, () => checkHub(fleet.hub))
-    await this.check(flags, () => checkClusterPorts(fleet.file, [edge], tools))
+    await this.check(flags, () => checkMachine(fleet.file, [edge], tools))
     await this.carryOut(
       flags,
       async (those) => {

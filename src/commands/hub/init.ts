@@ -1,4 +1,4 @@
-import {checkClusterPorts, checkPrograms} from '../../clusters.ts'
+import {checkMachine, checkPrograms} from '../../clusters.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
@@ -12,7 +12,7 @@ export default class HubInit extends LkeobsCommand {
     const tools = await this.tools(flags)
     const {file, hub} = await this.fleet(flags, tools)
     await this.check(flags, () => checkPrograms([hub], tools))
-    await this.check(flags, () => checkClusterPorts(file, [hub], tools))
+    await this.check(flags, () => checkMachine(file, [hub], tools))
     await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {lock: lockOf(file.folder)})
   }
 }

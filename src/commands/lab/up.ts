@@ -1,6 +1,6 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
-import {checkClusterPorts} from '../../clusters.ts'
+import {checkMachine} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'
@@ -29,7 +29,7 @@ export default class LabUp extends LkeobsCommand {
       flags,
       async (tools) => {
         const fleet = await openLab(file, flags.edges, tools)
-        await this.check(flags, () => checkClusterPorts(fleet.file, [fleet.hub, ...fleet.edges], tools))
+        await this.check(flags, () => checkMachine(fleet.file, [fleet.hub, ...fleet.edges], tools))
         return labUp(fleet, tools)
       },
       {

@@ -4,7 +4,7 @@ import type {Tools} from '../../tools/index.ts'
 import type {Place, Platform} from '../platform.ts'
 import {authority} from './authority.ts'
 import {portsOf} from './ports.ts'
-import {inspect, logOf, recordOf, runs, stopped} from './process.ts'
+import {checkSpace, inspect, logOf, recordOf, runs, stopped} from './process.ts'
 
 /** A cluster that is processes on this machine, over loopback. */
 export type LocalCluster = {
@@ -53,6 +53,13 @@ export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => 
     ...authority(local),
   }
 }
+
+/** What the stores and Vaults of a lab write in their first hours. */
+const labBytes = 200e6
+
+/** Throws LKO-3004 where a cluster has no room to start. */
+export const checkRoom = ({stateFolder}: LocalCluster, {files}: Pick<Tools, 'files'>): Promise<void> =>
+  checkSpace(stateFolder, labBytes, files)
 
 /** Throws LKO-3001 when a port that these components want is held by somebody else; ours that already run hold their own. */
 export const checkPorts = async (

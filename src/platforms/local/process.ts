@@ -2,6 +2,7 @@ import {createHash} from 'node:crypto'
 import path from 'node:path'
 import type {Component} from '../../components/component.ts'
 import {LkeobsError} from '../../errors.ts'
+import {bytes} from '../../output.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {ComponentState, Place} from '../platform.ts'
@@ -18,6 +19,16 @@ const shownLogLines = 12
 
 export const recordOf = ({folder}: Pick<Local, 'folder'>, component: string): string => path.join(folder, 'run', component)
 export const logOf = ({folder}: Pick<Local, 'folder'>, component: string): string => path.join(folder, 'logs', `${component}.log`)
+
+/** So little that programs hang or die on their next write. */
+const fullBytes = 4e6
+
+/** Throws LKO-3004 where less than this can still be written. */
+export const checkSpace = async (folder: string, neededBytes: number, files: Pick<Tools['files'], 'free'>): Promise<void> => {
+  const free = await files.free(folder)
+  if (free >= neededBytes) return
+  throw new LkeobsError('LKO-3004', `${folder} has ${bytes(free)} left; ${bytes(neededBytes)} are needed.`, {next: [`df -h ${folder}`]})
+}
 
 /** Digest of everything that needs a restart when it changes. */
 const wishOf = async ({place, tools}: Local, program: string, component: Component): Promise<string> => {
@@ -65,6 +76,7 @@ export const runs = (local: Local, component: Component): Step => {
       await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
     },
     async watch() {
+      await checkSpace(local.folder, fullBytes, files)
       if ((await processes.find(record)) !== undefined) return
       const lines = await processes.tail(log, shownLogLines)
       throw new LkeobsError(
