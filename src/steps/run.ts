@@ -1,7 +1,7 @@
 import {Listr, ListrLogger, type ListrTask, ProcessOutput} from 'listr2'
-import {type Code, LkeobsError, messageOf} from '../errors.ts'
+import {LkeobsError} from '../errors.ts'
 import {dim, duration, mark} from '../output.ts'
-import {flatten, isGroup, type Outcome, type Plan, type Step, type Task, type Tell} from './step.ts'
+import {flatten, type Group, isGroup, type Outcome, type Plan, type Step, type Task, type Tell} from './step.ts'
 import {until} from './wait.ts'
 
 /** How progress is shown on stderr: redrawn on a terminal, one line a step elsewhere, or not at all. */
@@ -9,18 +9,22 @@ export type Screen = 'live' | 'lines' | 'silent'
 
 const defaultPatienceMs = 30_000
 const heartbeatMs = 10_000
-const titleWidth = 64
+const titleWidth = 72
 
-type Failure = {readonly step: Step; readonly error: unknown}
+/** The member of a group of independent steps that a step belongs to: a failure stops its own lane only. */
+type Lane = {readonly group: Group; readonly member: Task} | undefined
 
-/** Takes the steps in order, skips those that hold, and returns what became of each. Throws after the first failure; a group of independent steps is finished first. */
+type Failure = {readonly step: Step; readonly lane: Lane; readonly error: unknown}
+
+/** Takes the steps in order, skips those that hold, and returns what became of each. Throws after a failure, once the steps beside it have ended. */
 export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[]> => {
   const outcomes: Outcome[] = []
   const failures: Failure[] = []
-  let someOf: Code | undefined
+  const halted = (lane: Lane) => failures.some(({lane: other}) => other === undefined || lane === undefined || other.member === lane.member)
 
-  const stepTask = (step: Step): ListrTask => ({
+  const stepTask = (step: Step, lane: Lane): ListrTask => ({
     title: step.title,
+    skip: () => halted(lane),
     async task(_, handle) {
       const line = lineFor(step, screen)
       const started = Date.now()
@@ -31,54 +35,47 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
         handle.title = `${step.title.padEnd(titleWidth)} ${note}`
         line.finished(state, note)
       }
+      const tell = (text: string) => {
+        handle.output = `${text}  ${dim(duration(Date.now() - started))}`
+        line.progress(text)
+      }
       try {
-        finish(
-          await take(step, (text) => {
-            handle.output = `${text}  ${dim(duration(Date.now() - started))}`
-            line.progress(text)
-          }),
-        )
+        finish(await take(step, tell))
       } catch (error) {
-        failures.push({step, error})
+        failures.push({step, lane, error})
         finish('failed')
         throw error
       }
     },
   })
 
-  const listrTask = (task: Task): ListrTask => {
-    if (!isGroup(task)) return stepTask(task)
+  // errors never end the list: every task asks for itself whether it may begin, so nothing runs on unseen
+  const listrTask = (task: Task, lane: Lane): ListrTask => {
+    if (!isGroup(task)) return stepTask(task, lane)
+    const members = task.steps.map((member) => listrTask(member, task.independent ? {group: task, member} : lane))
     return {
       title: task.title,
-      async task(_, handle) {
-        const before = failures.length
-        await handle.newListr(task.steps.map(listrTask), {concurrent: task.concurrency ?? false, exitOnError: !task.independent}).run()
-        if (failures.length === before) return
-        if (task.independent && task.steps.length > 1) someOf ??= task.independent
-        throw failures[before]?.error
-      },
+      skip: () => halted(lane),
+      task: (_, handle) => handle.newListr(members, {concurrent: task.concurrency ?? false, exitOnError: false}),
     }
   }
 
-  const output = new ProcessOutput(process.stderr, process.stderr)
-  const list = new Listr(plan.steps.map(listrTask), {
-    registerSignalListeners: false,
-    renderer: screen === 'live' ? 'default' : 'silent',
-    ...(screen === 'live' && {
-      rendererOptions: {
-        collapseSubtasks: false,
-        collapseErrors: false,
-        showErrorMessage: false,
-        logger: new ListrLogger({processOutput: output}),
-      },
-    }),
-  })
-  try {
-    await list.run()
-  } catch (error) {
-    throw summary(plan, outcomes, failures, someOf) ?? error
-  }
+  const list = new Listr(
+    plan.steps.map((task) => listrTask(task, undefined)),
+    {registerSignalListeners: false, exitOnError: false, ...rendererFor(screen)},
+  )
+  await list.run()
+  if (failures.length > 0) throw summary(plan, outcomes, failures)
   return outcomes
+}
+
+const rendererFor = (screen: Screen) => {
+  if (screen !== 'live') return {renderer: 'silent'} as const
+  const logger = new ListrLogger({processOutput: new ProcessOutput(process.stderr, process.stderr)})
+  return {
+    renderer: 'default',
+    rendererOptions: {collapseSubtasks: false, collapseErrors: false, collapseSkips: false, showErrorMessage: false, logger},
+  } as const
 }
 
 /** One step: ask, apply, ask until it holds. */
@@ -97,24 +94,23 @@ const take = async (step: Step, tell: Tell): Promise<'already so' | 'done'> => {
 }
 
 /** The error a person sees: the failure itself, or all of them where independent steps failed side by side. */
-const summary = (plan: Plan, outcomes: readonly Outcome[], failures: readonly Failure[], someOf: Code | undefined): unknown => {
-  const first = failures[0]
-  if (first === undefined) return undefined
+const summary = (plan: Plan, outcomes: readonly Outcome[], failures: readonly Failure[]): unknown => {
+  const unexpected = failures.find(({error}) => !(error instanceof LkeobsError))
+  if (unexpected) return unexpected.error
+  const known = failures.flatMap(({step, lane, error}) => (error instanceof LkeobsError ? [{step, lane, error}] : []))
   const held = outcomes.filter((outcome) => outcome.state !== 'failed').length
   const holds = `Nothing was undone; ${held} of ${flatten(plan.steps).length} steps hold.`
-  const expected = failures.every(({error}) => error instanceof LkeobsError)
-  if (!expected) return failures.find(({error}) => !(error instanceof LkeobsError))?.error
-  const again = `lkeobs ${plan.command}          (goes on from there)`
-  if (someOf === undefined && first.error instanceof LkeobsError) {
-    const {code, message, next, cause} = first.error
-    return new LkeobsError(code, `${message}\n${holds}`, {
-      next: [...next.slice(0, -1).filter((line) => line !== `lkeobs ${plan.command}`), again],
-      cause,
-    })
-  }
-  const lines = failures.map(({step, error}) => `${step.title}: ${error instanceof LkeobsError ? `${error.code} ` : ''}${messageOf(error)}`)
-  const next = failures.flatMap(({error}) => (error instanceof LkeobsError ? error.next.slice(0, -1) : []))
-  return new LkeobsError(someOf ?? 'LKO-8001', `${lines.join('\n')}\n${holds}`, {next: [...new Set(next), again]})
+  const own = `lkeobs ${plan.command}`
+  const hints = new Set(known.flatMap(({error}) => error.next.slice(0, -1)).filter((line) => line !== own))
+  const next = [...hints, `${own}          (goes on from there)`]
+  const [first] = known
+  const code = known
+    .map(({lane}) => (lane && lane.group.steps.length > 1 ? lane.group.independent : undefined))
+    .find((some) => some !== undefined)
+  if (first && code === undefined)
+    return new LkeobsError(first.error.code, `${first.error.message}\n${holds}`, {next, cause: first.error.cause})
+  const lines = known.map(({step, error}) => `${step.title}: ${error.code} ${error.message}`)
+  return new LkeobsError(code ?? 'LKO-8001', `${lines.join('\n')}\n${holds}`, {next})
 }
 
 /** Without a terminal: one line when a step is finished, and a sign of life every ten seconds while it is not. */

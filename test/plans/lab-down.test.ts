@@ -24,18 +24,18 @@ test('a lab goes down senders first, Vault last, and nothing is left to stop', a
       stop edge-2/agent
     gateway on hub stopped
       stop hub/gateway
-    prometheus on hub stopped
-      stop hub/prometheus
-    loki on hub stopped
-      stop hub/loki
-    tempo on hub stopped
-      stop hub/tempo
     leaf on edge-1 stopped
       stop edge-1/leaf
     leaf on edge-2 stopped
       stop edge-2/leaf
     leaf on hub stopped
       stop hub/leaf
+    loki on hub stopped
+      stop hub/loki
+    prometheus on hub stopped
+      stop hub/prometheus
+    tempo on hub stopped
+      stop hub/tempo
     vault-0 on edge-1 stopped
       stop edge-1/vault-0
     vault-0 on edge-2 stopped
@@ -94,12 +94,12 @@ test('a preview lists every step and stops nothing', async () => {
       "stop agent",
       "stop agent",
       "stop gateway",
-      "stop prometheus",
+      "stop leaf",
+      "stop leaf",
+      "stop leaf",
       "stop loki",
+      "stop prometheus",
       "stop tempo",
-      "stop leaf",
-      "stop leaf",
-      "stop leaf",
       "stop vault-0",
       "stop vault-0",
       "stop vault-0",

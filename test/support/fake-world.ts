@@ -112,7 +112,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     const {path: folder, node_id: id, retry_join: peers} = storage.raft
     if (!vaults.has(folder) && initialize) {
       const own = emptyVault()
-      for (const [name, {path: at, data}] of Object.entries(Object.assign({}, ...(initialize[0]?.administrator.request ?? [])) as InitialRequests)) {
+      for (const [name, {path: at, data}] of Object.entries(
+        Object.assign({}, ...(initialize[0]?.administrator.request ?? [])) as InitialRequests,
+      )) {
         if (at === 'sys/auth/userpass') own.auth.add('userpass')
         else if (at.startsWith('sys/policies/acl/')) own.policies.set(at, data)
         else if (at.startsWith('auth/userpass/users/'))

@@ -46,7 +46,11 @@ test('a refused write leaves the old content, no temporary file, and says LKO-30
     await expect(files.write(path.join(place, target), new Secret('new'))).rejects.toMatchObject({
       code: 'LKO-3004',
       message: expect.stringContaining(`${path.join(place, target)} cannot be written: `),
-      next: [`df -h ${path.dirname(path.join(place, target))}`, `ls -ld ${path.dirname(path.join(place, target))}`, 'lkeobs explain LKO-3004'],
+      next: [
+        `df -h ${path.dirname(path.join(place, target))}`,
+        `ls -ld ${path.dirname(path.join(place, target))}`,
+        'lkeobs explain LKO-3004',
+      ],
     })
   }
   await expect(files.makeFolder(path.join(place, 'file/below'))).rejects.toMatchObject({code: 'LKO-3004'})
@@ -62,7 +66,12 @@ test('a write that stops in its middle leaves the old content and no temporary f
   writeFileSync(file, 'old')
   const script = `import {createFiles} from ${JSON.stringify(path.resolve('src/tools/files.ts'))}
     await createFiles().write(${JSON.stringify(file)}, 'x'.repeat(1e6)).catch(({code, message}) => console.log(code, message))`
-  const {stdout} = await promisify(execFile)('/bin/sh', ['-c', 'ulimit -f 64; exec "$0" --input-type=module -e "$1"', process.execPath, script])
+  const {stdout} = await promisify(execFile)('/bin/sh', [
+    '-c',
+    'ulimit -f 64; exec "$0" --input-type=module -e "$1"',
+    process.execPath,
+    script,
+  ])
   expect(stdout).toMatch(/^LKO-3004 .*file cannot be written: EFBIG/)
   expect([readdirSync(place), readFileSync(file, 'utf8')]).toEqual([['file'], 'old'])
 })
@@ -146,7 +155,7 @@ test('after an error the lock is free', async () => {
 
 test.for([
   ['of a process that died', '4194305 12345\n'],
-  ['of a process whose pid is another\'s now', `${process.pid} 1\n`],
+  ["of a process whose pid is another's now", `${process.pid} 1\n`],
   ['without a start', `${process.pid}\n`],
   ['that is empty', ''],
   ['that is damaged', '\0\u0001 what\n\n'],
@@ -210,6 +219,12 @@ test('a secret is not seen, however it is printed', () => {
     ['', secret].join(),
   ]
   for (const text of seen) expect(text).not.toContain('hush-hush')
-  expect(seen.slice(0, 5)).toEqual(['[redacted]', '[redacted]', '[redacted]!', '{"secret":"[redacted]","list":["[redacted]"]}', '[redacted]'])
+  expect(seen.slice(0, 5)).toEqual([
+    '[redacted]',
+    '[redacted]',
+    '[redacted]!',
+    '{"secret":"[redacted]","list":["[redacted]"]}',
+    '[redacted]',
+  ])
   expect(secret.reveal()).toBe('hush-hush')
 })

@@ -40,7 +40,11 @@ test('a started process has said who it is, in a file for its owner alone', asyn
   expect(usage?.residentBytes).toBeGreaterThan(0)
   expect(usage?.upMs).toBeLessThan(5000)
   // it outlives us: a session of its own
-  expect(readFileSync(`/proc/${running?.pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[3]).toBe(String(running?.pid))
+  expect(
+    readFileSync(`/proc/${running?.pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')[3],
+  ).toBe(String(running?.pid))
 })
 
 test('a process that was killed is not found, nor is one that took over its pid', async () => {
@@ -58,7 +62,11 @@ test('a process that was killed is not found, nor is one that took over its pid'
   expect(existsSync(it.record)).toBe(false)
 })
 
-test.for([['empty', ''], ['cut short', '123'], ['damaged', 'what\n\0\n']])('a record that is %s names nobody', async ([, content = '']) => {
+test.for([
+  ['empty', ''],
+  ['cut short', '123'],
+  ['damaged', 'what\n\0\n'],
+])('a record that is %s names nobody', async ([, content = '']) => {
   const {launch, folder} = place()
   mkdirSync(path.join(folder, 'run'))
   writeFileSync(launch('').record, content)
@@ -190,7 +198,10 @@ test('a change of what it was started with restarts it, and a dry run only says 
   const first = await wanted('a')
   expect(await wanted('a')).toBe(first)
   const lines: string[] = []
-  const dry = localPlatform(cluster, dryTools(tools, (line) => void lines.push(line))).runs(component('b'))
+  const dry = localPlatform(
+    cluster,
+    dryTools(tools, (line) => void lines.push(line)),
+  ).runs(component('b'))
   expect(await dry.done()).toBe('running with another configuration')
   await dry.apply(() => undefined)
   expect(lines.map((line) => line.split(' ')[0])).toEqual(['stop', 'write', 'start'])

@@ -69,9 +69,13 @@ const thrownBy = (work: () => Promise<unknown>): Promise<unknown> =>
   )
 
 const everythingIn = (error: unknown): string =>
-  [String(error), (error as Error).stack, inspect(error, {depth: 20, showHidden: true}), JSON.stringify(error), inspect((error as Error).cause)].join(
-    '\n',
-  )
+  [
+    String(error),
+    (error as Error).stack,
+    inspect(error, {depth: 20, showHidden: true}),
+    JSON.stringify(error),
+    inspect((error as Error).cause),
+  ].join('\n')
 
 test('reads, lists, writes and looks up, with one login', async () => {
   const {asked, address} = await server()

@@ -98,7 +98,8 @@ test('what the leaf agent is told to ask for', () => {
     '{{ with pkiCert "pki_hub/issue/gateway" "common_name=gateway.hub.lkeobs" "alt_names=localhost" "ip_sans=127.0.0.1" "ttl=24h" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
     '{{ with pkiCert "pki/issue/agent" "common_name=edge-1.edge.lkeobs" "ttl=24h" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
   ])
-  const names = (endpoint: string) => contents(text.replace('endpoint: 127.0.0.1', `endpoint: '${endpoint}`).replace(':14300\n  # The seal', ":14300'\n  # The seal"))[0]
+  const names = (endpoint: string) =>
+    contents(text.replace('endpoint: 127.0.0.1', `endpoint: '${endpoint}`).replace(':14300\n  # The seal', ":14300'\n  # The seal"))[0]
   expect(names('hub.example.org')).toContain('"alt_names=localhost,hub.example.org" "ip_sans=127.0.0.1"')
   expect(names('10.0.0.7')).toContain('"alt_names=localhost" "ip_sans=127.0.0.1,10.0.0.7"')
   expect(names('[fd00::1]')).toContain('"alt_names=localhost" "ip_sans=127.0.0.1,fd00::1"')
@@ -183,7 +184,7 @@ test('an issuer is renewed in its last month', async () => {
   )
 })
 
-test('a root CA whose key is another\'s is made anew', async () => {
+test("a root CA whose key is another's is made anew", async () => {
   const world = fakeWorld()
   await world.play(plans(world).hub)
   for (const key of [(await x509.createCa({commonName: 'x', days: 1, pathLength: 0})).key, new Secret('no key at all')]) {

@@ -1,0 +1,280 @@
+import {stripVTControlCharacters} from 'node:util'
+import {expect, test} from 'vitest'
+import {openFleet} from '../../src/clusters.ts'
+import {signals} from '../../src/collector/config.ts'
+import {newLabFleet} from '../../src/fleet/edit.ts'
+import type {Http} from '../../src/tools/http.ts'
+import {lastHop, snapshot} from '../../src/verify/hops.ts'
+import {verificationJunit, verificationText} from '../../src/verify/report.ts'
+import {type Verification, verify} from '../../src/verify/verify.ts'
+import {fakeWorld, fleetOf} from '../support/fake-world.ts'
+
+const agentCounters = 'http://127.0.0.1:14402/metrics'
+const gatewayCounters = 'http://127.0.0.1:14302/metrics'
+const stores = {prometheus: 'http://127.0.0.1:14304', loki: 'http://127.0.0.1:14305', tempo: 'http://127.0.0.1:14307'}
+
+/** A collector's page as it writes it, for one exporter and signal. */
+const page = (exporter: string, sent: number, queued: number) =>
+  [
+    '# HELP otelcol_exporter_sent_spans Number of spans successfully sent to destination. [Stable]',
+    '# TYPE otelcol_exporter_sent_spans counter',
+    `otelcol_exporter_sent_spans{exporter="${exporter}",otel_scope_name="x",server_address="a\\"b"} ${sent}`,
+    `otelcol_exporter_sent_spans{exporter="otlp_grpc/other"} 1e+06`,
+    `otelcol_exporter_sent_log_records{exporter="${exporter}"} 500`,
+    `otelcol_exporter_queue_size{data_type="traces",exporter="${exporter}"} ${queued}`,
+    `otelcol_exporter_queue_size{data_type="logs",exporter="${exporter}"} 9`,
+  ].join('\n')
+const agentPage = (sent: number, queued = 0) => page('otlp_grpc/hub', sent, queued)
+const gatewayPage = (sent: number, queued = 0) => page('otlp_grpc/tempo', sent, queued)
+
+const httpOf = (pages: Readonly<Record<string, string | undefined>>): Http => ({
+  async get(url) {
+    const body = pages[url]
+    return body === undefined ? undefined : {status: 200, body}
+  },
+  post: async () => undefined,
+})
+
+const lab = (logs: Readonly<Record<string, readonly string[]>> = {}) => {
+  const world = fakeWorld()
+  const {hub, edges} = openFleet(fleetOf(newLabFleet({edges: 1})), world.tools)
+  for (const [component, lines] of Object.entries(logs))
+    world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
+  const [edge] = edges
+  if (!edge) throw new Error('no edge')
+  return {hub, edge}
+}
+
+const since = Date.parse('2026-11-05T10:00:00Z')
+const complaint = (time: string, exporter: string, error: string) =>
+  [
+    time,
+    'info',
+    'internal/retry_sender.go:133',
+    'Exporting failed. Will retry the request after interval.',
+    JSON.stringify({'otelcol.component.id': exporter}).replace('}', `, "error": ${JSON.stringify(error)}}`),
+  ].join('\t')
+
+type Case = {
+  readonly before?: Readonly<Record<string, string>>
+  readonly now: Readonly<Record<string, string | undefined>>
+  readonly logs?: Readonly<Record<string, readonly string[]>>
+}
+
+const hopOf = async ({before, now, logs}: Case) => {
+  const {hub, edge} = lab(logs)
+  const then = await snapshot(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}), hub, edge)
+  return lastHop(httpOf(now), hub, edge, 'traces', then, since)
+}
+
+test.for([
+  ['the agent died', {now: {[gatewayCounters]: gatewayPage(103)}}, 'agent', 'it stopped answering after it had accepted the canary'],
+  [
+    'it waits in the agent',
+    {now: {[agentCounters]: agentPage(12, 1), [gatewayCounters]: gatewayPage(200)}},
+    'agent',
+    'it has not sent it on; 1 items wait in its queue',
+  ],
+  ['the gateway died', {now: {[agentCounters]: agentPage(13)}}, 'agent', 'the gateway does not answer'],
+  [
+    'it waits in the gateway',
+    {now: {[agentCounters]: agentPage(13), [gatewayCounters]: gatewayPage(103, 7)}},
+    'gateway',
+    'it has not sent it on; 7 items wait in its queue',
+  ],
+  [
+    'the store is silent',
+    {now: {[agentCounters]: agentPage(13), [gatewayCounters]: gatewayPage(104)}},
+    'gateway',
+    'it sent the canary on, and the store does not return it',
+  ],
+  [
+    'the collectors did not answer before',
+    {before: {}, now: {[agentCounters]: agentPage(1), [gatewayCounters]: gatewayPage(0, 1)}},
+    'gateway',
+    'it has not sent it on; 1 items wait in its queue',
+  ],
+] as const satisfies readonly (readonly [string, Case, string, string])[])('%s', async ([, pages, hop, reason]) => {
+  expect(await hopOf(pages)).toEqual({hop, reason})
+})
+
+const stuck = {now: {[agentCounters]: agentPage(12, 5), [gatewayCounters]: gatewayPage(103)}}
+
+test.for([
+  [
+    'remote error: tls: unknown certificate authority',
+    'the gateway refuses its certificate: signed by an issuer the gateway does not trust',
+  ],
+  ['remote error: tls: expired certificate', 'a certificate on the way has expired'],
+  ['tls: failed to verify certificate: x509: certificate signed by unknown authority', 'it does not trust the certificate it is shown'],
+  ['dial tcp 127.0.0.1:14300: connect: connection refused', 'nothing listens where it sends'],
+  ['something "quoted" nobody foresaw', 'something "quoted" nobody foresaw'],
+])('the log says %s', async ([error = '', reason]) => {
+  const logs = {
+    'edge-1/agent': [
+      complaint('2026-11-05T09:00:00.000Z', 'otlp_grpc/hub', 'long ago'),
+      complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/hub', error),
+      complaint('2026-11-05T10:00:02.000Z', 'otlp_grpc/other', 'another exporter'),
+      'not a line of the collector',
+    ],
+  }
+  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: `${reason}; 5 items wait in its queue`})
+})
+
+test('what was complained about long ago is not the reason', async () => {
+  const logs = {'edge-1/agent': [complaint('2026-11-05T09:00:00.000Z', 'otlp_grpc/hub', 'long ago')]}
+  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items wait in its queue'})
+})
+
+/** An agent that takes canaries, and stores that return those of the signals named. */
+const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
+  const sent: {readonly url: string; readonly body: object}[] = []
+  const asked: URL[] = []
+  const http: Http = {
+    async post(url, body) {
+      sent.push({url, body})
+      return refuses ? {status: 503, body: 'memory limit'} : {status: 200, body: '{}'}
+    },
+    async get(url) {
+      asked.push(new URL(url))
+      const answer = (body: object) => ({status: 200, body: JSON.stringify(body)})
+      if (url.startsWith(stores.prometheus))
+        return answer({data: {result: returns.includes('metrics') ? [{metric: {}, value: [1, '1']}] : []}})
+      if (url.startsWith(stores.loki)) return answer({data: {result: returns.includes('logs') ? [{values: [['1', 'x']]}] : []}})
+      if (!url.startsWith(stores.tempo)) return undefined
+      return returns.includes('traces') ? answer({resource: [{value: {stringValue: 'edge-1'}}]}) : {status: 404, body: ''}
+    },
+  }
+  return {http, sent, asked}
+}
+const silent = () => undefined
+
+test('a canary a signal is sent into the agent, and asked for by run and edge', async () => {
+  const {hub, edge} = lab()
+  const {http, sent, asked} = hubThat(signals)
+  const {ok, run, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 2000}, silent)
+  expect(ok).toBe(true)
+  expect(canaries.map(({signal, store, lastHop: hop}) => [signal, store, hop])).toEqual([
+    ['metrics', 'prometheus', undefined],
+    ['logs', 'loki', undefined],
+    ['traces', 'tempo', undefined],
+  ])
+  for (const {latencyMs, acceptedMs} of canaries) expect(latencyMs).toBeGreaterThanOrEqual(acceptedMs ?? Infinity)
+  expect(sent.map(({url}) => url)).toEqual(signals.map((signal) => `http://127.0.0.1:14401/v1/${signal}`))
+  for (const {body} of sent) expect(JSON.stringify(body)).toContain(`{"key":"lkeobs.run","value":{"stringValue":"${run}"}}`)
+  const queries = asked.flatMap(({searchParams}) => searchParams.get('query') ?? [])
+  expect(queries.toSorted()).toEqual(
+    [
+      `lkeobs_canary{lkeobs_run="${run}",lkeobs_edge="edge-1"}`,
+      `{service_name="lkeobs-canary", lkeobs_edge="edge-1"} | lkeobs_run="${run}"`,
+    ].toSorted(),
+  )
+  const [traceId] = /[0-9a-f]{32}/.exec(JSON.stringify(sent.at(-1)?.body)) ?? []
+  expect(asked.map(String)).toContain(`${stores.tempo}/api/traces/${traceId}`)
+})
+
+test('what the stores do not return is missing, however much else they have', async () => {
+  const {hub, edge} = lab()
+  const {http} = hubThat(['logs'])
+  const {ok, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 20}, silent)
+  expect(ok).toBe(false)
+  expect(canaries.map((canary) => [canary.ok, canary.lastHop])).toEqual([
+    [false, 'agent'],
+    [true, undefined],
+    [false, 'agent'],
+  ])
+  const other = hubThat(['traces'])
+  const elsewhere = {...edge, name: 'edge-9'}
+  expect((await verify(other.http, {hub, edges: [elsewhere], signals: ['traces'], timeoutMs: 20}, silent)).ok).toBe(false)
+})
+
+test('what the agent does not take was counted by nobody', async () => {
+  const {hub, edge} = lab()
+  const refused = await verify(hubThat([], {refuses: true}).http, {hub, edges: [edge], signals: ['logs'], timeoutMs: 20}, silent)
+  expect(refused.canaries).toMatchObject([
+    {ok: false, lastHop: 'none', reason: 'the agent did not accept it: http://127.0.0.1:14401 refused it: 503 memory limit'},
+  ])
+  const dead = await verify(httpOf({}), {hub, edges: [edge], signals: ['logs'], timeoutMs: 20}, silent)
+  expect(dead.canaries).toMatchObject([{lastHop: 'none', reason: 'the agent did not accept it: nothing answers at http://127.0.0.1:14401'}])
+})
+
+const verification: Verification = {
+  run: 'abcd1234',
+  ok: false,
+  canaries: [
+    {edge: 'edge-1', signal: 'metrics', store: 'prometheus', ok: true, acceptedMs: 3, latencyMs: 1234},
+    {edge: 'edge-1', signal: 'logs', store: 'loki', ok: false, acceptedMs: 4, lastHop: 'gateway', reason: 'nothing listens where it sends'},
+    {edge: 'edge-2', signal: 'traces', store: 'tempo', ok: false, acceptedMs: 5, lastHop: 'agent', reason: 'it has not sent it on'},
+    {
+      edge: 'edge-2',
+      signal: 'logs',
+      store: 'loki',
+      ok: false,
+      lastHop: 'none',
+      reason: 'the agent did not accept it: <"a" & \'b\'> ]]> \u0007\u001B[31m',
+    },
+  ],
+}
+
+test('the report for people', () => {
+  expect(stripVTControlCharacters(verificationText({...verification, canaries: verification.canaries.slice(0, 3)}))).toMatchInlineSnapshot(`
+    "edge    signal   path                              queryable
+    edge-1  metrics  agent 3ms → gateway → prometheus  1.2s  ✔
+    edge-1  logs     agent 4ms → gateway → loki ✖
+            last counted by the gateway: nothing listens where it sends
+    edge-2  traces   agent 5ms → gateway ✖
+            last counted by the agent: it has not sent it on
+    2 edges, 3 canaries, 1 read back.   run abcd1234
+    › lkeobs status
+    › lkeobs lab status
+    › lkeobs explain LKO-2001"
+  `)
+  const [good] = verification.canaries
+  expect(stripVTControlCharacters(verificationText({...verification, ok: true, canaries: good ? [good] : []}))).toMatchInlineSnapshot(`
+    "edge    signal   path                              queryable
+    edge-1  metrics  agent 3ms → gateway → prometheus  1.2s  ✔
+    1 edge, 1 canary, 1 read back.   run abcd1234"
+  `)
+})
+
+/** The names of the elements in their order; anything that is not well-formed XML throws. */
+const elementsOf = (xml: string): readonly string[] => {
+  const open: string[] = []
+  const all: string[] = []
+  const text = /(?:[^<&\p{Cc}]|\s|&(?:amp|lt|gt|quot);)*/uy
+  const tag = /<(\/?)([a-z]+)((?:\s+[a-z]+="(?:[^<&"\p{Cc}]|&(?:amp|lt|gt|quot);)*")*)\s*(\/?)>/uy
+  let at = xml.indexOf('?>') + 2
+  while (at < xml.length) {
+    text.lastIndex = at
+    at += text.exec(xml)?.[0].length ?? 0
+    if (at === xml.length) break
+    tag.lastIndex = at
+    const [whole, closing, name = '', , empty] = tag.exec(xml) ?? []
+    if (whole === undefined) throw new Error(`not XML: ${xml.slice(at, at + 80)}`)
+    at += whole.length
+    if (closing && open.pop() !== name) throw new Error(`</${name}> closes nothing`)
+    if (!closing) all.push(name)
+    if (!closing && !empty) open.push(name)
+  }
+  if (open.length > 0) throw new Error(`<${open.at(-1)}> is not closed`)
+  return all
+}
+
+test('the report for machines is XML whatever it has to say', () => {
+  const xml = verificationJunit(verification)
+  expect(elementsOf(xml)).toEqual([
+    'testsuites',
+    'testsuite',
+    'testcase',
+    'testcase',
+    'failure',
+    'testcase',
+    'failure',
+    'testcase',
+    'failure',
+  ])
+  expect(xml).toContain('<testsuite name="lkeobs verify abcd1234" tests="4" failures="3">')
+  expect(xml).toContain('<testcase classname="edge-1" name="metrics to prometheus" time="1.234"/>')
+  expect(xml).toContain('&lt;&quot;a&quot; &amp; ')
+  expect(() => elementsOf('<a>&</a>')).toThrow('not XML')
+})
