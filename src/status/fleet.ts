@@ -48,9 +48,10 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
 
 const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: EdgeCluster): Promise<EdgeStatus> => {
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
+  const heard = `{__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"}`
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
   const [freshSeconds, queued, pem, ...flows] = await Promise.all([
-    ask(`time() - max(max_over_time(timestamp({__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"})[1h:15s]))`),
+    ask(`time() - (max(timestamp(${heard})) or max(max_over_time(timestamp(${heard})[1h:15s])))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
     platform.read('agent', leafFile),
     ...signals.map(async (signal): Promise<Flow> => {

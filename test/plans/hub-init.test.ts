@@ -5,14 +5,15 @@ import {hubInit} from '../../src/plans/hub-init.ts'
 import {createRecorder, preview} from '../../src/steps/preview.ts'
 import {flatten} from '../../src/steps/step.ts'
 import {dryTools} from '../../src/tools/index.ts'
-import {readCertificate} from '../../src/tools/x509.ts'
-import {fakeWorld, type FakeWorld, fleetOf, leafOf} from '../support/fake-world.ts'
+import {createX509, readCertificate} from '../../src/tools/x509.ts'
+import {fakeWorld, type FakeWorld, fleetOf, leafOf, remembered} from '../support/fake-world.ts'
 
 const text = newLabFleet({edges: 1})
+const x509 = remembered(createX509())
 const hubIn = ({tools}: Pick<FakeWorld, 'tools'>, fleet = text) => hubInit(openFleet(fleetOf(fleet), tools).hub, tools)
 
 test('a hub is made by these writes, and by none the second time', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   expect(await world.play(hubIn(world))).toMatchInlineSnapshot(`
     "root CA of hub (its key in a file: this is a lab)
       write hub/ca/ca.key (secret)
@@ -86,7 +87,7 @@ test('a hub is made by these writes, and by none the second time', async () => {
 })
 
 test('a preview lists every step and leaves the world as it is', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   const recorder = createRecorder()
   const plan = hubIn({tools: dryTools(world.tools, recorder.record)})
   const previews = await preview(plan, recorder)
@@ -98,7 +99,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
 })
 
 test('a preview of a hub that is there has nothing to do', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   await world.play(hubIn(world))
   const {length} = world.transcript
   const recorder = createRecorder()
@@ -108,7 +109,7 @@ test('a preview of a hub that is there has nothing to do', async () => {
 })
 
 test('a process that was killed is started, and nothing else is touched', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   await world.play(hubIn(world))
   for (const component of ['hub/loki', 'hub/vault-1', 'hub/leaf']) world.kill(component)
   expect(await world.play(hubIn(world))).toMatchInlineSnapshot(`
@@ -125,7 +126,7 @@ test('a process that was killed is started, and nothing else is touched', async 
 })
 
 test('what an administrator changed by hand is set right', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   await world.play(hubIn(world))
   const {vault} = openFleet(fleetOf(text), world.tools).hub
   await vault.write('pki_hub/roles/gateway', {allowed_domains: ['*'], allow_any_name: true})
@@ -145,7 +146,7 @@ test('what an administrator changed by hand is set right', async () => {
 const elsewhere = text.replace('endpoint: 127.0.0.1:14300', 'endpoint: hub.example.org:14300')
 
 test('another endpoint changes what the gateway may be called, and its leaf', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   await world.play(hubIn(world))
   expect(await world.play(hubIn(world, elsewhere))).toMatchInlineSnapshot(`
     "what the gateway may be called
@@ -160,7 +161,7 @@ test('another endpoint changes what the gateway may be called, and its leaf', as
 
 // bao agent keeps a leaf that is still valid, whatever its template asks for now (consul-template, vault_pki.go)
 test.fails('with another endpoint the gateway has a leaf for its new name', async () => {
-  const world = fakeWorld()
+  const world = fakeWorld({x509})
   await world.play(hubIn(world))
   await world.play(hubIn(world, elsewhere))
   expect(readCertificate(leafOf(world, 'hub', 'gateway'))?.checkHost('hub.example.org')).toBe('hub.example.org')

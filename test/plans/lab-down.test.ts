@@ -8,10 +8,16 @@ import {fakeWorld, fleetPath, remembered} from '../support/fake-world.ts'
 import {everyProgramInstalled} from '../support/programs.ts'
 
 const x509 = remembered(createX509())
-const worldWithLab = async () => {
+const labUpOnce = async () => {
   everyProgramInstalled()
   const world = fakeWorld({x509})
   await world.play(labUp(await openLab(fleetPath, 2, world.tools), world.tools))
+  return world.snapshot()
+}
+let lab: ReturnType<typeof labUpOnce> | undefined
+const worldWithLab = async () => {
+  const world = fakeWorld({x509})
+  world.restore(await (lab ??= labUpOnce()))
   return world
 }
 
@@ -52,6 +58,7 @@ test('a lab goes down senders first, Vault last, and nothing is left to stop', a
 
 test('what went down comes up with all it kept', async () => {
   const world = await worldWithLab()
+  everyProgramInstalled()
   const before = world.shape()
   await world.play(await labDown(fleetPath, false, world.tools))
   const {length} = world.transcript

@@ -10,9 +10,10 @@ import {fakeWorld, type FakeWorld, fleetPath, remembered} from '../support/fake-
 import {everyProgramInstalled} from '../support/programs.ts'
 
 const lab = async ({tools}: Pick<FakeWorld, 'tools'>, edges?: number) => labUp(await openLab(fleetPath, edges, tools), tools)
+const x509 = remembered(createX509())
 const labWorld = () => {
   everyProgramInstalled()
-  return fakeWorld({x509: remembered(createX509())})
+  return fakeWorld({x509})
 }
 
 test('a lab of one edge comes up by these writes, and by none the second time', async () => {

@@ -159,7 +159,6 @@ test.for([undefined, 1, 3])('side by side run %s and no more', async (concurrenc
   expect(most).toBe(concurrency ?? 1)
 })
 
-// listr2 rejects at the first failure and leaves the siblings to themselves
 test('a run that failed has ended: no sibling goes on behind its back', async () => {
   const {applied, step, failing} = stepsNoting()
   const goOn = new EventTarget()

@@ -1,6 +1,4 @@
-import 'reflect-metadata'
 import {createPrivateKey, webcrypto} from 'node:crypto'
-import {Pkcs10CertificateRequestGenerator} from '@peculiar/x509'
 import {LkeobsError} from '../../src/errors.ts'
 import {Secret} from '../../src/secret.ts'
 import type {Vault} from '../../src/tools/vault.ts'
@@ -66,6 +64,8 @@ const algorithm = {name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256'} as const
 /** The request of a CA whose key was made inside Vault. */
 const caRequest = async (commonName: string): Promise<{readonly csr: string; readonly key: Secret}> => {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  await import('reflect-metadata')
+  const {Pkcs10CertificateRequestGenerator} = await import('@peculiar/x509')
   const request = await Pkcs10CertificateRequestGenerator.create({name: `CN=${commonName}`, keys, signingAlgorithm: algorithm})
   const base64 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
   return {csr: request.toString('pem'), key: new Secret(`-----BEGIN PRIVATE KEY-----\n${base64}\n-----END PRIVATE KEY-----\n`)}
@@ -179,7 +179,7 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
     return {}
   }
   const [, engine = '', rest = ''] = /^(pki\w*|lkeobs)\/(.+)$/.exec(path) ?? []
-  if (/^pki/.test(engine)) {
+  if (engine.startsWith('pki')) {
     const at = pkiOf(data, engine)
     const known = enginePaths[rest]
     if (known) return known(at, values, making)
@@ -205,7 +205,12 @@ export const mayWrite = (data: VaultData, roleId: string, secretId: string, path
 }
 
 /** A leaf as `bao agent` gets it; undefined where the role does not allow the name. */
-export const issueLeaf = async (data: VaultData, path: string, wish: Readonly<Record<string, string>>, {x509}: Making) => {
+export const issueLeaf = async (
+  data: VaultData,
+  path: string,
+  wish: Readonly<Record<string, string>>,
+  {x509}: Making,
+): Promise<string | undefined> => {
   const [, engine = '', role = ''] = /^(\w+)\/issue\/(\w+)$/.exec(path) ?? []
   const mount = pkiOf(data, engine)
   const issuer = mount.issuers.get(mount.issuer)
@@ -213,8 +218,9 @@ export const issueLeaf = async (data: VaultData, path: string, wish: Readonly<Re
   const names = [wish['common_name'] ?? '', ...(wish['alt_names']?.split(',') ?? [])]
   const addresses = wish['ip_sans']?.split(',') ?? []
   const allowed = (settings?.['allowed_domains'] ?? []) as readonly string[]
-  if (!issuer || names.some((name) => !allowed.includes(name)) || (addresses.length > 0 && settings?.['allow_ip_sans'] !== true)) return
-  if (Number(seconds(wish['ttl'])) > Number(settings?.['max_ttl'])) return
+  if (!issuer || names.some((name) => !allowed.includes(name)) || (addresses.length > 0 && settings?.['allow_ip_sans'] !== true))
+    return undefined
+  if (Number(seconds(wish['ttl'])) > Number(settings?.['max_ttl'])) return undefined
   const {certificate, key} = await x509.issueServer(issuer, {commonName: names[0] ?? '', names: [...names, ...addresses], days: 1})
   return certificate + issuer.certificate + key.reveal()
 }

@@ -40,7 +40,7 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
   }
   if (program === 'otelcol') {
     const {extensions} = parse(config) as {extensions: {health_check: {endpoint: string}}}
-    return {listens: [`${extensions.health_check.endpoint}`], needs: config.match(/(?<=: )\/\S+\.pem$/gm) ?? []}
+    return {listens: [extensions.health_check.endpoint], needs: config.match(/(?<=: )\/\S+\.pem$/gm) ?? []}
   }
   const {server} = parse(config) as {server: {http_listen_address: string; http_listen_port: number}}
   return {listens: [`${server.http_listen_address}:${server.http_listen_port}/ready`], needs: []}
@@ -75,7 +75,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
   const making = {x509, alwaysNewKeys}
   let pids = 100
   // clients are of one run: after restore() they log in anew
-  let run_ = 0
+  let life = 0
   let hurried = false
   let beforeWrite = (_line: string): void => undefined
 
@@ -162,9 +162,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     const vault: OpenVault = ({address, ca, login}) => {
       let trusts: Promise<string> | undefined
       let token: VaultData | undefined
-      let openedIn = run_
+      let openedIn = life
       const at = async () => {
-        if (openedIn !== run_) [trusts, token, openedIn] = [undefined, undefined, run_]
+        if (openedIn !== life) [trusts, token, openedIn] = [undefined, undefined, life]
         const root = await (trusts ??= ca())
         const node = vaultAt(address)
         if (!node || !trusted(node.certificate, root)) throw new LkeobsError('LKO-5001', address)
@@ -205,9 +205,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
         },
         ...vaultApi(
           loggedIn,
-          (at_, values) => {
+          (where, values) => {
             for (const value of Object.values(values)) if (value instanceof Secret) keepSecret(value.reveal())
-            record(`vault of ${cluster()}: ${lineOf(at_, values)}`)
+            record(`vault of ${cluster()}: ${lineOf(where, values)}`)
           },
           making,
         ),
@@ -246,9 +246,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
         },
       },
       processes: {
-        find: reading((record_: string) => {
-          const found = processes.get(record_)
-          return found?.alive && files.has(record_) ? {pid: found.pid, started: String(found.pid), wish: found.wish} : undefined
+        find: reading((at: string) => {
+          const found = processes.get(at)
+          return found?.alive && files.has(at) ? {pid: found.pid, started: String(found.pid), wish: found.wish} : undefined
         }),
         async start(launch) {
           record(
@@ -267,14 +267,14 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
           files.set(launch.log, alone ? '' : `taken: ${taken.join(', ')} missing: ${missing.join(', ')}`)
           if (launch.args[0] === 'agent') await keepLeaf(launch)
         },
-        async stop(record_) {
-          const found = processes.get(record_)
-          if (found?.alive && files.has(record_)) record(`stop ${path.dirname(path.dirname(record_))}/${path.basename(record_)}`)
+        async stop(at) {
+          const found = processes.get(at)
+          if (found?.alive && files.has(at)) record(`stop ${path.dirname(path.dirname(at))}/${path.basename(at)}`)
           if (found) found.alive = false
-          files.delete(record_)
+          files.delete(at)
         },
-        async hangUp(record_) {
-          record(`hang up ${record_}`)
+        async hangUp(at) {
+          record(`hang up ${at}`)
         },
         holder: reading((port: number) => running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))?.file),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
@@ -295,14 +295,19 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     }
   }
 
-  const snapshot = () => {
-    const copies = new Map([...new Set(vaults.values())].map((data) => [data, copied(data)]))
+  const copyOf = (then: {
+    readonly files: ReadonlyMap<string, string>
+    readonly processes: ReadonlyMap<string, Process>
+    readonly vaults: ReadonlyMap<string, VaultData>
+  }) => {
+    const copies = new Map([...new Set(then.vaults.values())].map((data) => [data, copied(data)]))
     return {
-      files: new Map(files),
-      processes: new Map([...processes].map(([at, found]) => [at, {...found}])),
-      vaults: new Map([...vaults].map(([at, data]) => [at, copies.get(data) ?? data])),
+      files: new Map(then.files),
+      processes: new Map([...then.processes].map(([at, found]) => [at, {...found}])),
+      vaults: new Map([...then.vaults].map(([at, data]) => [at, copies.get(data) ?? data])),
     }
   }
+  const snapshot = () => copyOf({files, processes, vaults})
   const refill = <T>(map: Map<string, T>, from: ReadonlyMap<string, T>) => {
     map.clear()
     for (const [key, value] of from) map.set(key, value)
@@ -331,10 +336,11 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     snapshot,
     /** The world as it was then, met by a new run. */
     restore(then: ReturnType<typeof snapshot>) {
-      refill(files, then.files)
-      refill(processes, then.processes)
-      refill(vaults, then.vaults)
-      run_ += 1
+      const copy = copyOf(then)
+      refill(files, copy.files)
+      refill(processes, copy.processes)
+      refill(vaults, copy.vaults)
+      life += 1
     },
     /** The state before each write of the plan, with the line of that write: every moment at which a run may be killed. */
     async momentsOf(plan: Plan) {
@@ -370,7 +376,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     },
     /** Ends a process as the system would. */
     kill(component: string) {
-      for (const [record_, found] of processes) if (named(record_) === component.replace('/', '/run/')) found.alive = false
+      for (const [at, found] of processes) if (named(at) === component.replace('/', '/run/')) found.alive = false
     },
     /** Runs the plan and tells what it wrote: the steps in their order, and under each its writes. */
     async play(plan: Plan): Promise<string> {

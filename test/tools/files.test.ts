@@ -42,7 +42,7 @@ test('a refused write leaves the old content, no temporary file, and says LKO-30
   const place = folder()
   mkdirSync(path.join(place, 'folder/in the way'), {recursive: true})
   writeFileSync(path.join(place, 'file'), 'old')
-  for (const target of ['folder', 'file/below', `${'long'.repeat(70)}`]) {
+  for (const target of ['folder', 'file/below', 'long'.repeat(70)]) {
     await expect(files.write(path.join(place, target), new Secret('new'))).rejects.toMatchObject({
       code: 'LKO-3004',
       message: expect.stringContaining(`${path.join(place, target)} cannot be written: `),
@@ -140,7 +140,8 @@ test('of many at once one is let in, and those who wait have their turn', async 
   }
   const outcomes = await Promise.allSettled(Array.from({length: 20}, () => withLock(lock, work)))
   expect(outcomes.filter(({status}) => status === 'fulfilled').length).toBeGreaterThanOrEqual(1)
-  for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({code: 'LKO-3002'})
+  const reasons = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+  for (const reason of reasons) expect(reason).toMatchObject({code: 'LKO-3002'})
   const waited: string[] = []
   await Promise.all(Array.from({length: 2}, () => withLock(lock, work, {onWait: (holder) => waited.push(holder)})))
   expect(new Set(waited)).toEqual(new Set([`process ${process.pid}`]))
@@ -208,23 +209,16 @@ test('a secret is not seen, however it is printed', () => {
   const secret = new Secret('hush-hush')
   const seen = [
     String(secret),
-    `${secret}`,
     `${secret as unknown as string}!`,
     JSON.stringify({secret, list: [secret]}),
     inspect(secret),
     inspect({secret}, {showHidden: true, depth: 9}),
     Object.entries(secret).join(''),
     Object.getOwnPropertyNames(secret).join(''),
-    new Error(`${secret}`).stack ?? '',
+    new Error(String(secret)).stack ?? '',
     ['', secret].join(),
   ]
   for (const text of seen) expect(text).not.toContain('hush-hush')
-  expect(seen.slice(0, 5)).toEqual([
-    '[redacted]',
-    '[redacted]',
-    '[redacted]!',
-    '{"secret":"[redacted]","list":["[redacted]"]}',
-    '[redacted]',
-  ])
+  expect(seen.slice(0, 4)).toEqual(['[redacted]', '[redacted]!', '{"secret":"[redacted]","list":["[redacted]"]}', '[redacted]'])
   expect(secret.reveal()).toBe('hush-hush')
 })

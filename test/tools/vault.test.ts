@@ -1,7 +1,7 @@
 import {execFile} from 'node:child_process'
 import {once} from 'node:events'
 import {createServer} from 'node:https'
-import type {IncomingHttpHeaders} from 'node:http'
+import type {IncomingHttpHeaders, ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import path from 'node:path'
 import {inspect, promisify} from 'node:util'
@@ -36,16 +36,19 @@ const server = async () => {
     'GET /v1/kv/refused': [403, {errors: ['1 error occurred: permission denied']}],
     'PUT /v1/secret-id/lookup': [204],
   }
+  const answer = (method: string, url: string, response: ServerResponse) => {
+    const [status, body] = answers[`${method === 'POST' ? 'PUT' : method} ${url}`] ?? [404, {errors: []}]
+    response.writeHead(status, {'content-type': 'application/json'}).end(body && JSON.stringify(body))
+  }
   const vault = createServer({cert: own.certificate, key: own.key.reveal()}, (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const {method = '', url = '', headers} = request
       asked.push({method, path: url, headers, body: Buffer.concat(chunks).toString()})
-      if (url === '/v1/kv/cut') return void request.socket.destroy()
-      if (url === '/v1/kv/html') return void response.writeHead(502).end('<html>Bad gateway</html>')
-      const [status, body] = answers[`${method === 'POST' ? 'PUT' : method} ${url}`] ?? [404, {errors: []}]
-      response.writeHead(status, {'content-type': 'application/json'}).end(body && JSON.stringify(body))
+      if (url === '/v1/kv/cut') request.socket.destroy()
+      else if (url === '/v1/kv/html') response.writeHead(502).end('<html>Bad gateway</html>')
+      else answer(method, url, response)
     })
   }).listen(0, '127.0.0.1')
   // Node's parser does not know Vault's method LIST

@@ -35,15 +35,12 @@ const httpOf = (pages: Readonly<Record<string, string | undefined>>): Http => ({
   post: async () => undefined,
 })
 
-const lab = (logs: Readonly<Record<string, readonly string[]>> = {}) => {
-  const world = fakeWorld()
-  const {hub, edges} = openFleet(fleetOf(newLabFleet({edges: 1})), world.tools)
-  for (const [component, lines] of Object.entries(logs))
-    world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
-  const [edge] = edges
-  if (!edge) throw new Error('no edge')
-  return {hub, edge}
-}
+const world = fakeWorld()
+const {
+  hub,
+  edges: [edge],
+} = openFleet(fleetOf(newLabFleet({edges: 1})), world.tools)
+if (!edge) throw new Error('no edge')
 
 const since = Date.parse('2026-11-05T10:00:00Z')
 const complaint = (time: string, exporter: string, error: string) =>
@@ -62,7 +59,9 @@ type Case = {
 }
 
 const hopOf = async ({before, now, logs}: Case) => {
-  const {hub, edge} = lab(logs)
+  world.files.clear()
+  for (const [component, lines] of Object.entries(logs ?? {}))
+    world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
   const then = await snapshot(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}), hub, edge)
   return lastHop(httpOf(now), hub, edge, 'traces', then, since)
 }
@@ -150,7 +149,6 @@ const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
 const silent = () => undefined
 
 test('a canary a signal is sent into the agent, and asked for by run and edge', async () => {
-  const {hub, edge} = lab()
   const {http, sent, asked} = hubThat(signals)
   const {ok, run, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 2000}, silent)
   expect(ok).toBe(true)
@@ -174,7 +172,6 @@ test('a canary a signal is sent into the agent, and asked for by run and edge', 
 })
 
 test('what the stores do not return is missing, however much else they have', async () => {
-  const {hub, edge} = lab()
   const {http} = hubThat(['logs'])
   const {ok, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 20}, silent)
   expect(ok).toBe(false)
@@ -189,7 +186,6 @@ test('what the stores do not return is missing, however much else they have', as
 })
 
 test('what the agent does not take was counted by nobody', async () => {
-  const {hub, edge} = lab()
   const refused = await verify(hubThat([], {refuses: true}).http, {hub, edges: [edge], signals: ['logs'], timeoutMs: 20}, silent)
   expect(refused.canaries).toMatchObject([
     {ok: false, lastHop: 'none', reason: 'the agent did not accept it: http://127.0.0.1:14401 refused it: 503 memory limit'},
