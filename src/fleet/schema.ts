@@ -139,7 +139,6 @@ export const fleetSchema = z
   .meta({title: 'lkeobs fleet file', description: 'The desired state of a fleet, lkeobs.yaml.'})
 
 export type Fleet = z.infer<typeof fleetSchema>
-export type Hub = Fleet['hub']
 export type Edge = Fleet['edges'][number]
 /** An edge as a person writes it: what has a default may be left out. */
 export type EdgeInput = z.input<typeof edgeSchema>

@@ -4,8 +4,10 @@ import {stoppedProcess} from '../platforms/local/process.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 
-/** Senders before receivers, so that queues drain; Vault last. What has the same rank stops side by side. */
-const ranks = [['agent'], ['gateway'], ['prometheus', 'loki', 'tempo', 'leaf'], ['vault']]
+/** Senders before receivers, so that queues drain; Vault last. Stores and whatever else there is stop between them. */
+const rankOf = (component: string): number =>
+  component === 'agent' ? 0 : component === 'gateway' ? 1 : component.startsWith('vault') ? 3 : 2
+const ranks = ['agents', 'gateway', 'stores and leaf agents', 'Vault']
 
 /** Nothing of the lab runs; with `purge`, nothing of it is left. Goes by what was started here, whatever the fleet file says now. */
 export const labDown = async (fleetFile: string, purge: boolean, tools: Tools): Promise<Plan> => {
@@ -16,11 +18,11 @@ export const labDown = async (fleetFile: string, purge: boolean, tools: Tools): 
     command: purge ? 'lab down --purge' : 'lab down',
     title: purge ? 'The lab stops, and all it kept is removed.' : 'The lab stops; what it kept stays.',
     steps: [
-      ...ranks.flatMap((names) => {
+      ...ranks.flatMap((title, rank) => {
         const steps = records
-          .filter(({component}) => names.some((name) => component.startsWith(name)))
+          .filter(({component}) => rankOf(component) === rank)
           .map(({cluster, component, record}) => stoppedProcess(`${component} on ${cluster} stopped`, record, tools))
-        return steps.length > 0 ? [{title: names.join(', '), concurrency: steps.length, steps}] : []
+        return steps.length > 0 ? [{title, concurrency: steps.length, steps}] : []
       }),
       ...(purge ? targets.map((target) => removed(target, tools)) : []),
     ],

@@ -21,11 +21,11 @@ export type Shell = {
 }
 
 /** The command as a person would type it. */
-export const typed = ({file, args}: Command): string =>
+const typed = ({file, args}: Command): string =>
   [file, ...args].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(' ')
 
 /** What a child needs of our environment; nothing of ours (LKEOBS_*), no Vault token. */
-export const childEnvironment = (): Record<string, string> =>
+const childEnvironment = (): Record<string, string> =>
   Object.fromEntries(
     Object.entries(process.env).filter(
       (pair): pair is [string, string] => pair[1] !== undefined && !/^(LKEOBS|VAULT|BAO|DEBUG)(_|$)/.test(pair[0]),

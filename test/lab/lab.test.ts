@@ -40,7 +40,7 @@ const filesIn = async (place: string): Promise<string[]> => {
 
 beforeAll(async () => {
   const installed = await lkeobs(tmpdir(), ['tools', 'install', 'lab'])
-  expect(installed.code, installed.stderr).toBe(0)
+  if (installed.code !== 0) throw new Error(installed.stderr)
   folder = await labFolder()
 })
 

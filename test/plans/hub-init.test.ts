@@ -12,6 +12,18 @@ const text = newLabFleet({edges: 1})
 const x509 = remembered(createX509())
 const hubIn = ({tools}: Pick<FakeWorld, 'tools'>, fleet = text) => hubInit(openFleet(fleetOf(fleet), tools).hub, tools)
 
+const madeOnce = async () => {
+  const world = fakeWorld({x509})
+  await world.play(hubIn(world))
+  return world.snapshot()
+}
+let made: ReturnType<typeof madeOnce> | undefined
+const worldWithHub = async () => {
+  const world = fakeWorld({x509})
+  world.restore(await (made ??= madeOnce()))
+  return world
+}
+
 test('a hub is made by these writes, and by none the second time', async () => {
   const world = fakeWorld({x509})
   expect(await world.play(hubIn(world))).toMatchInlineSnapshot(`
@@ -99,18 +111,15 @@ test('a preview lists every step and leaves the world as it is', async () => {
 })
 
 test('a preview of a hub that is there has nothing to do', async () => {
-  const world = fakeWorld({x509})
-  await world.play(hubIn(world))
-  const {length} = world.transcript
+  const world = await worldWithHub()
   const recorder = createRecorder()
   const previews = await preview(hubIn({tools: dryTools(world.tools, recorder.record)}), recorder)
   expect(previews.filter(({state}) => state !== 'holds')).toEqual([])
-  expect(world.transcript).toHaveLength(length)
+  expect(world.transcript).toEqual([])
 })
 
 test('a process that was killed is started, and nothing else is touched', async () => {
-  const world = fakeWorld({x509})
-  await world.play(hubIn(world))
+  const world = await worldWithHub()
   for (const component of ['hub/loki', 'hub/vault-1', 'hub/leaf']) world.kill(component)
   expect(await world.play(hubIn(world))).toMatchInlineSnapshot(`
     "Vault node vault-1 on hub
@@ -126,8 +135,7 @@ test('a process that was killed is started, and nothing else is touched', async 
 })
 
 test('what an administrator changed by hand is set right', async () => {
-  const world = fakeWorld({x509})
-  await world.play(hubIn(world))
+  const world = await worldWithHub()
   const {vault} = openFleet(fleetOf(text), world.tools).hub
   await vault.write('pki_hub/roles/gateway', {allowed_domains: ['*'], allow_any_name: true})
   await vault.write('sys/mounts/pki_edge/tune', {max_lease_ttl: '1h'})
@@ -146,8 +154,7 @@ test('what an administrator changed by hand is set right', async () => {
 const elsewhere = text.replace('endpoint: 127.0.0.1:14300', 'endpoint: hub.example.org:14300')
 
 test('another endpoint changes what the gateway may be called, and its leaf', async () => {
-  const world = fakeWorld({x509})
-  await world.play(hubIn(world))
+  const world = await worldWithHub()
   expect(await world.play(hubIn(world, elsewhere))).toMatchInlineSnapshot(`
     "what the gateway may be called
       vault of hub: pki_hub/roles/gateway allowed_domains=["gateway.hub.lkeobs","localhost","hub.example.org"] allow_bare_domains=true allow_subdomains=false allow_wildcard_certificates=false allow_ip_sans=true server_flag=true client_flag=false key_type=ec key_bits=256 ttl=86400 max_ttl=172800 not_before_duration=60 no_store=true
@@ -161,8 +168,7 @@ test('another endpoint changes what the gateway may be called, and its leaf', as
 
 // bao agent keeps a leaf that is still valid, whatever its template asks for now (consul-template, vault_pki.go)
 test.fails('with another endpoint the gateway has a leaf for its new name', async () => {
-  const world = fakeWorld({x509})
-  await world.play(hubIn(world))
+  const world = await worldWithHub()
   await world.play(hubIn(world, elsewhere))
   expect(readCertificate(leafOf(world, 'hub', 'gateway'))?.checkHost('hub.example.org')).toBe('hub.example.org')
 })

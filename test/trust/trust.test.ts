@@ -10,7 +10,7 @@ import {edgeJoin} from '../../src/plans/edge-join.ts'
 import {hubInit} from '../../src/plans/hub-init.ts'
 import {Secret} from '../../src/secret.ts'
 import {createX509, isSignedBy, type KeyPair, readCertificate, splitPem} from '../../src/tools/x509.ts'
-import {fakeWorld, fleetOf, leafOf} from '../support/fake-world.ts'
+import {fakeWorld, type FakeWorld, fleetOf, leafOf} from '../support/fake-world.ts'
 import {requestOf} from '../support/fake-vault.ts'
 
 const x509 = createX509()
@@ -105,9 +105,20 @@ test('what the leaf agent is told to ask for', () => {
   expect(names('[fd00::1]')).toContain('"alt_names=localhost" "ip_sans=127.0.0.1,fd00::1"')
 })
 
-test('the agent is restarted when it is given other credentials', async () => {
+const made = async (own: FakeWorld) => {
+  await own.play(plans(own).hub)
+  await own.play(plans(own).edge)
+  return own.snapshot()
+}
+let fleet: ReturnType<typeof made> | undefined
+const worldWithFleet = async () => {
   const world = fakeWorld()
-  await world.play(plans(world).hub)
+  world.restore(await (fleet ??= made(fakeWorld())))
+  return world
+}
+
+test('the agent is restarted when it is given other credentials', async () => {
+  const world = await worldWithFleet()
   world.files.set(`${world.folder}/hub/leaf/secret-id`, 'an old one')
   expect(await world.play(plans(world).hub)).toMatchInlineSnapshot(`
     "credentials of the leaf agent on hub
@@ -172,9 +183,7 @@ test.fails('where an issuer was signed anew, the leaf is of that issuer', async 
 })
 
 test('an issuer is renewed in its last month', async () => {
-  const world = fakeWorld()
-  await world.play(plans(world).hub)
-  await world.play(plans(world).edge)
+  const world = await worldWithFleet()
   vi.useFakeTimers({toFake: ['Date'], now: Date.now() + 340 * 86_400_000})
   onTestFinished(() => void vi.useRealTimers())
   // the fake agent renews nothing while it runs
@@ -185,8 +194,7 @@ test('an issuer is renewed in its last month', async () => {
 })
 
 test("a root CA whose key is another's is made anew", async () => {
-  const world = fakeWorld()
-  await world.play(plans(world).hub)
+  const world = await worldWithFleet()
   for (const key of [(await x509.createCa({commonName: 'x', days: 1, pathLength: 0})).key, new Secret('no key at all')]) {
     world.files.set(`${world.folder}/edge-1/ca/ca.pem`, (await x509.createCa({commonName: 'y', days: 1, pathLength: 0})).certificate)
     world.files.set(`${world.folder}/edge-1/ca/ca.key`, key.reveal())
