@@ -9,7 +9,7 @@ import {vaultNode} from './components/vault.ts'
 import {LkeobsError} from './errors.ts'
 import type {FleetFile} from './fleet/load.ts'
 import type {Edge} from './fleet/schema.ts'
-import {checkPorts, checkRoom, type LocalCluster, localPlatform, stateFolderOf} from './platforms/local/index.ts'
+import {type LocalCluster, localPlatform, stateFolderOf} from './platforms/local/index.ts'
 import type {Platform} from './platforms/platform.ts'
 import {Secret} from './secret.ts'
 import type {Tools} from './tools/index.ts'
@@ -97,7 +97,7 @@ const base = (platform: Platform, tools: Tools, replicas: number, leaf: LeafWish
 }
 
 /** Where a cluster of the fleet file is. */
-const localCluster = ({fleet, folder}: FleetFile, name: string): LocalCluster => {
+export const localCluster = ({fleet, folder}: FleetFile, name: string): LocalCluster => {
   const stateFolder = stateFolderOf(folder)
   const edge = fleet.edges.find((candidate) => candidate.name === name)
   return edge
@@ -176,30 +176,4 @@ export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): rea
   if (names !== undefined) return names.map((name) => edgeOf(fleet, name))
   if (fleet.edges.length > 0) return fleet.edges
   throw new LkeobsError('LKO-1003', `The fleet ${fleet.file.fleet.fleet} has no edges.`, {next: ['lkeobs lab up --edges 1']})
-}
-
-/** Checks before anything is changed: there is room for these clusters, and the ports they want are free or theirs. */
-export const checkMachine = async (file: FleetFile, clusters: readonly Cluster[], tools: Tools): Promise<void> => {
-  for (const cluster of clusters) {
-    await checkRoom(localCluster(file, cluster.name), tools)
-    const names = componentsOf(cluster).map(({name}) => name)
-    await checkPorts(localCluster(file, cluster.name), names, tools, path.relative(process.cwd(), file.file) || file.file)
-  }
-}
-
-/** Checks before anything is changed: the programs these clusters run are installed. Throws LKO-4001. */
-export const checkPrograms = async (clusters: readonly Cluster[], tools: Tools): Promise<void> => {
-  const programs = new Set(clusters.flatMap(componentsOf).map(({program}) => program))
-  await Promise.all([...programs].map((program) => tools.program(program)))
-}
-
-/** Checks before an edge joins: the hub's Vault answers and is open. Throws LKO-3007. */
-export const checkHub = async (hub: HubCluster): Promise<void> => {
-  const seal = await hub.vault.sealStatus()
-  if (seal?.sealed === false) return
-  throw new LkeobsError(
-    'LKO-3007',
-    `Vault of ${hub.name} at ${hub.vault.address} ${seal === undefined ? 'does not answer' : 'is sealed'}.`,
-    {next: ['lkeobs hub init']},
-  )
 }

@@ -3,7 +3,7 @@ import type {EdgeCluster, HubCluster} from '../clusters.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {registered, trusted} from '../trust/bundle.ts'
-import {leafAccess} from '../trust/leaf.ts'
+import {leafAccess, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {vaultUp} from './vault.ts'
 
@@ -23,7 +23,7 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster, tools: Tools): 
     ...vaultUp(edge, tools),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signedByHub(hub, name)),
-    written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', agentRole(edge)),
+    written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', leafRole(edge.leaf, 'client')),
     ...leafAccess(vault, platform, edge.leaf),
     platform.runs(edge.leafAgent),
     registered(hub.vault, vault, name),
@@ -54,21 +54,4 @@ const hubCaHanded = (hub: HubCluster, {name, platform}: EdgeCluster): Step => ({
   title: `root CA of ${hub.name} in the hands of the agent on ${name}`,
   done: async () => ((await platform.read('agent', hubCaFile)) === (await hub.platform.rootCa()) ? true : 'not there, or another'),
   apply: async () => platform.hand('agent', hubCaFile, await hub.platform.rootCa()),
-})
-
-/** Durations in seconds, as Vault gives them back. */
-const agentRole = ({leaf}: EdgeCluster) => ({
-  allowed_domains: [leaf.commonName],
-  allow_bare_domains: true,
-  allow_subdomains: false,
-  allow_wildcard_certificates: false,
-  allow_ip_sans: false,
-  server_flag: false,
-  client_flag: true,
-  key_type: 'ec',
-  key_bits: 256,
-  ttl: leaf.hours * 3600,
-  max_ttl: leaf.hours * 2 * 3600,
-  not_before_duration: 60,
-  no_store: true,
 })

@@ -2,7 +2,7 @@ import type {HubCluster} from '../clusters.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {nobody, registry, trusted} from '../trust/bundle.ts'
-import {leafAccess} from '../trust/leaf.ts'
+import {leafAccess, leafRole} from '../trust/leaf.ts'
 import {issuer, mounted, type Signer, written} from '../trust/pki.ts'
 import {vaultUp} from './vault.ts'
 
@@ -35,7 +35,7 @@ export const hubSteps = (hub: HubCluster, tools: Tools): readonly Task[] => {
     issuer(vault, 'issuer of edges, signed by the root CA', 'pki_edge', `lkeobs ${hub.name} edges`, root),
     mounted(vault, 'PKI of the gateway', 'pki_hub', 'pki', issuerDays),
     issuer(vault, 'issuer of the gateway, signed by the root CA', 'pki_hub', `lkeobs ${hub.name} gateway`, root),
-    written(vault, 'what the gateway may be called', 'pki_hub/roles/gateway', gatewayRole(hub)),
+    written(vault, 'what the gateway may be called', 'pki_hub/roles/gateway', leafRole(hub.leaf, 'server')),
     mounted(vault, 'register of edges', registry, 'kv'),
     ...leafAccess(vault, platform, hub.leaf),
     platform.runs(hub.leafAgent),
@@ -44,20 +44,3 @@ export const hubSteps = (hub: HubCluster, tools: Tools): readonly Task[] => {
     ...(gateway ? [platform.runs(gateway)] : []),
   ]
 }
-
-/** Durations in seconds, as Vault gives them back. */
-const gatewayRole = ({leaf}: HubCluster) => ({
-  allowed_domains: [leaf.commonName, ...(leaf.names ?? [])],
-  allow_bare_domains: true,
-  allow_subdomains: false,
-  allow_wildcard_certificates: false,
-  allow_ip_sans: true,
-  server_flag: true,
-  client_flag: false,
-  key_type: 'ec',
-  key_bits: 256,
-  ttl: leaf.hours * 3600,
-  max_ttl: leaf.hours * 2 * 3600,
-  not_before_duration: 60,
-  no_store: true,
-})

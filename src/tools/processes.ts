@@ -1,12 +1,12 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {readdirSync, readFileSync, readlinkSync} from 'node:fs'
+import {readFileSync} from 'node:fs'
 import {open, readFile, rename, rm, stat, truncate, mkdir} from 'node:fs/promises'
-import {createServer} from 'node:net'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {execFileSync} from 'node:child_process'
 import {LkeobsError, messageOf} from '../errors.ts'
+import {holder} from './ports.ts'
 
 /** A process, told apart from a later one with the same pid by when it started. */
 export type Identity = {readonly pid: number; readonly started: string}
@@ -31,8 +31,6 @@ export type Processes = {
   start(launch: Launch): Promise<void>
   /** SIGTERM, then SIGKILL after `graceMs`. Nothing to stop is fine. Throws LKO-3006 where it stays. */
   stop(record: string, graceMs: number): Promise<void>
-  /** SIGHUP, with which a server reads its certificate again. */
-  hangUp(record: string): Promise<void>
   /** Who listens on the TCP port of this machine: `prometheus, pid 4242`; undefined when it is free. */
   holder(port: number): Promise<string | undefined>
   /** Resident memory and running time. */
@@ -148,50 +146,6 @@ const stop = async (record: string, graceMs: number): Promise<void> => {
   await rm(record, {force: true})
 }
 
-const isFree = async (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen({port, host: '127.0.0.1', exclusive: true}, () => server.close(() => resolve(true)))
-  })
-
-/** The inode of the socket that listens on the port (proc(5): local address, state 0A, inode). */
-const listeningInode = (port: number): string | undefined => {
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  for (const file of ['/proc/net/tcp', '/proc/net/tcp6']) {
-    for (const line of readFileSync(file, 'latin1').split('\n')) {
-      const fields = line.trim().split(/\s+/)
-      if (fields[1]?.endsWith(suffix) && fields[3] === '0A') return fields[9]
-    }
-  }
-  return undefined
-}
-
-const holderOnLinux = (port: number): string => {
-  const inode = listeningInode(port)
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
-      // argv[0]; the name in comm may be that of a thread
-      if (owns) return `${path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')}, pid ${pid}`
-    } catch {
-      // it ended meanwhile, or is somebody else's
-    }
-  }
-  return 'a process of another user'
-}
-
-const holder = async (port: number): Promise<string | undefined> => {
-  if (await isFree(port)) return undefined
-  if (process.platform === 'linux') return holderOnLinux(port)
-  try {
-    const [pid, name] = execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {encoding: 'utf8'}).split('\n')
-    return `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`
-  } catch {
-    return 'a process of another user'
-  }
-}
-
 const usage = (pid: number): {residentBytes: number; upMs: number} | undefined => {
   const fields = statOf(pid)
   if (fields === undefined) return undefined
@@ -206,12 +160,7 @@ const tail = async (log: string, lines: number): Promise<readonly string[]> => {
   return text.trimEnd().split('\n').slice(-lines)
 }
 
-const hangUp = async (record: string): Promise<void> => {
-  const running = await find(record)
-  if (running) process.kill(running.pid, 'SIGHUP')
-}
-
-export const createProcesses = (): Processes => ({find, start, stop, hangUp, holder, usage, tail})
+export const createProcesses = (): Processes => ({find, start, stop, holder, usage, tail})
 
 export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
   const name = (file: string) => path.basename(file)
@@ -222,9 +171,6 @@ export const dryProcesses = (processes: Processes, record: (line: string) => voi
     },
     async stop(file) {
       if (await processes.find(file)) record(`stop ${name(file)}`)
-    },
-    async hangUp(file) {
-      record(`kill -HUP ${name(file)}`)
     },
   }
 }

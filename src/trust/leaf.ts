@@ -27,6 +27,23 @@ export type LeafWish = {
   readonly file: string
 }
 
+/** What a leaf may be called, as a role of Vault's PKI; durations in seconds, as Vault gives them back. */
+export const leafRole = ({commonName, names = [], addresses = [], hours}: LeafWish, use: 'client' | 'server') => ({
+  allowed_domains: [commonName, ...names],
+  allow_bare_domains: true,
+  allow_subdomains: false,
+  allow_wildcard_certificates: false,
+  allow_ip_sans: addresses.length > 0,
+  server_flag: use === 'server',
+  client_flag: use === 'client',
+  key_type: 'ec',
+  key_bits: 256,
+  ttl: hours * 3600,
+  max_ttl: hours * 2 * 3600,
+  not_before_duration: 60,
+  no_store: true,
+})
+
 /** What may be issued, by whom, and the credentials in the agent's hands. */
 export const leafAccess = (vault: Vault, platform: Platform, {issuePath}: Pick<LeafWish, 'issuePath'>): readonly Step[] => [
   written(vault, `policy on ${platform.cluster}: the leaf agent may ask for leaves, nothing else`, `sys/policies/acl/lkeobs-${roleName}`, {

@@ -1,5 +1,6 @@
 import {Args} from '@oclif/core'
-import {checkMachine, checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
+import {checkMachine, checkHub, checkPrograms} from '../../checks.ts'
+import {edgeOf} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'

@@ -1,4 +1,4 @@
-import {checkMachine, checkPrograms} from '../../clusters.ts'
+import {checkMachine, checkPrograms} from '../../checks.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
-import {checkMachine} from '../../clusters.ts'
+import {checkMachine} from '../../checks.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'

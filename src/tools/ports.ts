@@ -1,0 +1,49 @@
+import {execFileSync} from 'node:child_process'
+import {readdirSync, readFileSync, readlinkSync} from 'node:fs'
+import {createServer} from 'node:net'
+import path from 'node:path'
+
+const isFree = async (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen({port, host: '127.0.0.1', exclusive: true}, () => server.close(() => resolve(true)))
+  })
+
+/** The inode of the socket that listens on the port (proc(5): local address, state 0A, inode). */
+const listeningInode = (port: number): string | undefined => {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  for (const file of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of readFileSync(file, 'latin1').split('\n')) {
+      const fields = line.trim().split(/\s+/)
+      if (fields[1]?.endsWith(suffix) && fields[3] === '0A') return fields[9]
+    }
+  }
+  return undefined
+}
+
+const holderOnLinux = (port: number): string => {
+  const inode = listeningInode(port)
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
+      // argv[0]; the name in comm may be that of a thread
+      if (owns) return `${path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')}, pid ${pid}`
+    } catch {
+      // it ended meanwhile, or is somebody else's
+    }
+  }
+  return 'a process of another user'
+}
+
+/** Who listens on the TCP port of this machine: `prometheus, pid 4242`; undefined when it is free. */
+export const holder = async (port: number): Promise<string | undefined> => {
+  if (await isFree(port)) return undefined
+  if (process.platform === 'linux') return holderOnLinux(port)
+  try {
+    const [pid, name] = execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {encoding: 'utf8'}).split('\n')
+    return `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`
+  } catch {
+    return 'a process of another user'
+  }
+}
