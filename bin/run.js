@@ -6,6 +6,8 @@ import {fileURLToPath} from 'node:url'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major > 24 || (major === 24 && minor >= 15)) {
+  // `lkeobs … | head`: whoever reads has seen enough
+  process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   process.once('SIGINT', () => {
     process.stderr.write('\nCancelled; run the same command again: it goes on from there.\n')
     process.exit(130)

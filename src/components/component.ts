@@ -13,6 +13,8 @@ export type Component = {
   readonly files: Readonly<Record<string, string>>
   /** Files handed to it that it reads only when it starts: a change restarts it too. */
   readonly restartOn?: readonly string[]
+  /** What its log says when its very first start was cut off, and the folder of its own to remove before it starts anew. */
+  readonly cutOff?: {readonly says: string; readonly remove: string}
   /** Where a person opens it in a browser or points a program to. */
   readonly url?: string
   /** `true` when it does its work, otherwise what is not so yet. */

@@ -90,14 +90,16 @@ export const withLabEdges = (text: string, wanted: number): string => {
     {first: hub.platform.local.ports, ports: portsOfHub},
     ...edges.map(({platform}) => ({first: platform.local.ports, ports: portsOfEdge})),
   ]
+  // a lab that was moved to other ports grows there
+  const start = hub.platform.local.ports + firstOfEdges - firstOfHub
   const missing = Math.max(0, wanted - edges.length)
   // Each taken name or range rules out a few candidates, so that this many are always enough.
   const candidates = Array.from({length: missing + 3 * taken.length}, (_, at) => at)
   const freeNames = candidates.map((at) => `edge-${at + 1}`).filter((name) => !names.has(name))
   const freePorts = candidates
-    .map((at) => firstOfEdges + at * portsOfEdge)
+    .map((at) => start + at * portsOfEdge)
     .filter((port) => taken.every(({first, ports}) => port >= first + ports || port + portsOfEdge <= first))
-  const added = freeNames.slice(0, missing).map((name, at) => ({name, platform: {local: {ports: freePorts[at] ?? firstOfEdges}}}))
+  const added = freeNames.slice(0, missing).map((name, at) => ({name, platform: {local: {ports: freePorts[at] ?? start}}}))
   return checked(addEdges(text, added))
 }
 

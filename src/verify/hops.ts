@@ -1,5 +1,6 @@
 import type {EdgeCluster, HubCluster} from '../clusters.ts'
 import {counted, type Signal} from '../collector/config.ts'
+import {count} from '../output.ts'
 import type {Platform} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {readCounters, type Sample} from '../tools/stores.ts'
@@ -37,10 +38,13 @@ const sentBy = (counters: NonNullable<Counters>, signal: Signal, exporter: strin
 const queuedAt = (counters: NonNullable<Counters>, signal: Signal, exporter: string) =>
   sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
 
-/** Whether the exporter has sent more than what was queued before the canary came; a queue is first in, first out. */
+/**
+ * Whether the exporter has sent on what the canary was among: nothing waits any more, or more was sent than waited before
+ * it came. With several consumers a canary can overtake what is retried, so this is a close guess, not a proof.
+ */
 const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, exporter: string): boolean => {
   const [sent, queued] = before === undefined ? [0, 0] : [sentBy(before, signal, exporter), queuedAt(before, signal, exporter)]
-  return sentBy(now, signal, exporter) > sent + queued
+  return queuedAt(now, signal, exporter) === 0 || sentBy(now, signal, exporter) > sent + queued
 }
 
 /** Follows a canary that the agent accepted and the store does not return. */
@@ -56,13 +60,13 @@ export const lastHop = async (
   if (now.agent === undefined) return {hop: 'agent', reason: 'it stopped answering after it had accepted the canary'}
   if (!passed(before.agent, now.agent, signal, toGateway)) {
     const queued = queuedAt(now.agent, signal, toGateway)
-    return {hop: 'agent', reason: `${await complaint(edge.platform, 'agent', toGateway, sinceMs)}; ${queued} items wait in its queue`}
+    return {hop: 'agent', reason: `${await complaint(edge.platform, 'agent', toGateway, sinceMs)}; ${count(queued, 'item')} in its queue`}
   }
   if (now.gateway === undefined) return {hop: 'agent', reason: 'the gateway does not answer'}
   const exporter = toStore[signal]
   if (!passed(before.gateway, now.gateway, signal, exporter)) {
     const queued = queuedAt(now.gateway, signal, exporter)
-    return {hop: 'gateway', reason: `${await complaint(hub.platform, 'gateway', exporter, sinceMs)}; ${queued} items wait in its queue`}
+    return {hop: 'gateway', reason: `${await complaint(hub.platform, 'gateway', exporter, sinceMs)}; ${count(queued, 'item')} in its queue`}
   }
   return {hop: 'gateway', reason: 'it sent the canary on, and the store does not return it'}
 }
@@ -75,6 +79,7 @@ const known: readonly (readonly [RegExp, string])[] = [
   ],
   [/expired certificate|certificate has expired/, 'a certificate on the way has expired'],
   [/certificate signed by unknown authority/, 'it does not trust the certificate it is shown'],
+  [/broken pipe|connection reset|server preface: EOF/, 'the gateway hung up on it, as it does when it refuses a certificate'],
   [/connection refused/, 'nothing listens where it sends'],
 ]
 

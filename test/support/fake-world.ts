@@ -15,7 +15,7 @@ import {createX509, isSignedBy, readCertificate, type X509} from '../../src/tool
 import {copied, emptyVault, issueLeaf, lineOf, mayWrite, refused, type VaultData, vaultApi} from './fake-vault.ts'
 
 /** Where the fleet of every fake world lies. Nothing is ever written there. */
-export const home = path.resolve('lab')
+const home = path.resolve('lab')
 export const fleetPath = path.join(home, 'lkeobs.yaml')
 const state = path.join(home, '.lkeobs')
 
@@ -272,9 +272,6 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
           if (found?.alive && files.has(at)) record(`stop ${path.dirname(path.dirname(at))}/${path.basename(at)}`)
           if (found) found.alive = false
           files.delete(at)
-        },
-        async hangUp(at) {
-          record(`hang up ${at}`)
         },
         holder: reading((port: number) => running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))?.file),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),

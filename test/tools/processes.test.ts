@@ -7,7 +7,7 @@ import {expect, onTestFinished, test, vi} from 'vitest'
 import {checkPorts, localPlatform} from '../../src/platforms/local/index.ts'
 import {run} from '../../src/steps/run.ts'
 import {createTools, dryTools} from '../../src/tools/index.ts'
-import {createProcesses, dryProcesses, isAlive, type Launch, startOf} from '../../src/tools/processes.ts'
+import {createProcesses, isAlive, type Launch, startOf} from '../../src/tools/processes.ts'
 
 const processes = createProcesses()
 
@@ -86,16 +86,6 @@ test('stopping is asking, and killing whom asking does not move', async () => {
   await processes.stop(deaf.record, 60)
   expect(running && isAlive(running)).toBe(false)
   await processes.stop(deaf.record, 60)
-})
-
-test('a hang-up reaches the process', async () => {
-  const {launch} = place()
-  const it = launch('sh', '-c', 'trap "echo again" HUP; echo on; while :; do sleep 0.02; done')
-  await processes.hangUp(it.record)
-  await processes.start(it)
-  await vi.waitFor(() => expect(readFileSync(it.log, 'utf8')).toContain('on'), {interval: 5})
-  await processes.hangUp(it.record)
-  await vi.waitFor(() => expect(readFileSync(it.log, 'utf8')).toContain('again'), {interval: 5})
 })
 
 test('a port names its holder, and ours that runs holds its own', async () => {
@@ -210,6 +200,4 @@ test('a change of what it was started with restarts it, and a dry run only says 
   expect(second).not.toBe(first)
   await platform.hand('loki', 'ca.pem', 'another')
   expect(await wanted('b')).not.toBe(second)
-  await dryProcesses(processes, (line) => void lines.push(line)).hangUp('/x/loki')
-  expect(lines.at(-1)).toBe('kill -HUP loki')
 })

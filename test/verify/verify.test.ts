@@ -72,14 +72,14 @@ test.for([
     'it waits in the agent',
     {now: {[agentCounters]: agentPage(12, 1), [gatewayCounters]: gatewayPage(200)}},
     'agent',
-    'it has not sent it on; 1 items wait in its queue',
+    'it has not sent it on; 1 item in its queue',
   ],
   ['the gateway died', {now: {[agentCounters]: agentPage(13)}}, 'agent', 'the gateway does not answer'],
   [
     'it waits in the gateway',
     {now: {[agentCounters]: agentPage(13), [gatewayCounters]: gatewayPage(103, 7)}},
     'gateway',
-    'it has not sent it on; 7 items wait in its queue',
+    'it has not sent it on; 7 items in its queue',
   ],
   [
     'the store is silent',
@@ -91,7 +91,7 @@ test.for([
     'the collectors did not answer before',
     {before: {}, now: {[agentCounters]: agentPage(1), [gatewayCounters]: gatewayPage(0, 1)}},
     'gateway',
-    'it has not sent it on; 1 items wait in its queue',
+    'it has not sent it on; 1 item in its queue',
   ],
 ] as const satisfies readonly (readonly [string, Case, string, string])[])('%s', async ([, pages, hop, reason]) => {
   expect(await hopOf(pages)).toEqual({hop, reason})
@@ -117,12 +117,12 @@ test.for([
       'not a line of the collector',
     ],
   }
-  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: `${reason}; 5 items wait in its queue`})
+  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: `${reason}; 5 items in its queue`})
 })
 
 test('what was complained about long ago is not the reason', async () => {
   const logs = {'edge-1/agent': [complaint('2026-11-05T09:00:00.000Z', 'otlp_grpc/hub', 'long ago')]}
-  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items wait in its queue'})
+  expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items in its queue'})
 })
 
 /** An agent that takes canaries, and stores that return those of the signals named. */

@@ -62,6 +62,13 @@ export const runs = (local: Local, component: Component): Step => {
     return running !== undefined && (processes.usage(running.pid)?.upMs ?? 0) > readyWithinMs
   }
 
+  const start = async (): Promise<void> => {
+    const {folder, file} = local.place(component.name)
+    for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
+    const executable = await program(component.program)
+    await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
+  }
+
   return {
     title: `${component.title} on ${local.cluster}`,
     patienceMs: readyWithinMs,
@@ -70,15 +77,17 @@ export const runs = (local: Local, component: Component): Step => {
       // one that an earlier run started a moment ago only needs time
       if ((await asWished()) === true && !(await isStuck())) return
       await processes.stop(record, component.graceMs)
-      const {folder, file} = local.place(component.name)
-      for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
-      const executable = await program(component.program)
-      await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
+      await start()
     },
     async watch() {
       await checkSpace(local.folder, fullBytes, files)
       if ((await processes.find(record)) !== undefined) return
       const lines = await processes.tail(log, shownLogLines)
+      const {cutOff} = component
+      if (cutOff && lines.some((line) => line.includes(cutOff.says))) {
+        await files.remove(local.place(component.name).file(cutOff.remove))
+        return start()
+      }
       throw new LkeobsError(
         'LKO-3003',
         `${component.title} on ${local.cluster} ended before it was ready. Last lines of ${log}:\n${lines.join('\n')}`,
@@ -90,13 +99,13 @@ export const runs = (local: Local, component: Component): Step => {
   }
 }
 
-/** Agents and gateway hand over what they hold before they end; this is the most they get. */
-const graceMs = 20_000
+/** Agents and gateway hand over what they hold before they end; the others have it on disk, and Tempo is deaf in its first seconds. */
+const graceOf = (record: string): number => (/(agent|gateway)$/.test(record) ? 20_000 : 8000)
 
 export const stoppedProcess = (title: string, record: string, {processes}: Pick<Tools, 'processes'>): Step => ({
   title,
   done: async () => ((await processes.find(record)) === undefined ? true : 'still running'),
-  apply: () => processes.stop(record, graceMs),
+  apply: () => processes.stop(record, graceOf(record)),
 })
 
 export const stopped = (local: Local, component: string, title: string): Step =>
