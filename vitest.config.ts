@@ -11,7 +11,15 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: {name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/lab/**'], testTimeout: 30_000, sequence: {groupOrder: 1}},
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/lab/**'],
+          testTimeout: 30_000,
+          isolate: false,
+          maxWorkers: 2,
+          sequence: {groupOrder: 1},
+        },
       },
       {
         extends: true,

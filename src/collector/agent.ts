@@ -28,7 +28,7 @@ const hostMetrics: Settings = {
     cpu: {},
     memory: {},
     load: {},
-    filesystem: {exclude_mount_points: {mount_points: ['/proc/*', '/sys/*', '/dev/*', '/run/*'], match_type: 'regexp'}},
+    filesystem: {exclude_mount_points: {mount_points: ['^/(proc|sys|dev|run)(/|$)'], match_type: 'regexp'}},
     network: {},
     disk: {},
   },

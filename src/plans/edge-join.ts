@@ -3,7 +3,7 @@ import type {EdgeCluster, HubCluster} from '../clusters.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {registered, trusted} from '../trust/bundle.ts'
-import {leafAccess, leafRole} from '../trust/leaf.ts'
+import {leafAccess, leafFits, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {vaultUp} from './vault.ts'
 
@@ -25,6 +25,7 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster, tools: Tools): 
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signedByHub(hub, name)),
     written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', leafRole(edge.leaf, 'client')),
     ...leafAccess(vault, platform, edge.leaf),
+    leafFits(vault, platform, tools.files, edge.leaf),
     platform.runs(edge.leafAgent),
     registered(hub.vault, vault, name),
   ]

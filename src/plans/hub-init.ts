@@ -2,7 +2,7 @@ import type {HubCluster} from '../clusters.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {nobody, registry, trusted} from '../trust/bundle.ts'
-import {leafAccess, leafRole} from '../trust/leaf.ts'
+import {leafAccess, leafFits, leafRole} from '../trust/leaf.ts'
 import {issuer, mounted, type Signer, written} from '../trust/pki.ts'
 import {vaultUp} from './vault.ts'
 
@@ -38,6 +38,7 @@ export const hubSteps = (hub: HubCluster, tools: Tools): readonly Task[] => {
     written(vault, 'what the gateway may be called', 'pki_hub/roles/gateway', leafRole(hub.leaf, 'server')),
     mounted(vault, 'register of edges', registry, 'kv'),
     ...leafAccess(vault, platform, hub.leaf),
+    leafFits(vault, platform, tools.files, hub.leaf),
     platform.runs(hub.leafAgent),
     nobody(platform, tools.x509),
     trusted(platform, vault),

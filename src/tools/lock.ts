@@ -1,5 +1,5 @@
 import {link, mkdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
-import {randomBytes} from 'node:crypto'
+import {createHash, randomBytes} from 'node:crypto'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {LkeobsError, messageOf} from '../errors.ts'
@@ -26,6 +26,15 @@ export const withLock = async <T>(file: string, work: () => Promise<T>, {onWait}
   }
 }
 
+/** Undefined when it went away meanwhile. */
+const reading = (file: string): Promise<string | undefined> => readFile(file, 'utf8').catch(() => undefined)
+
+/** The process that wrote it, while it lives. */
+const writerOf = (content: string): string | undefined => {
+  const [pid, ...started] = content.trim().split(' ')
+  return pid && isAlive({pid: Number(pid), started: started.join(' ')}) ? `process ${pid}` : undefined
+}
+
 /** Undefined when the lock is ours now, otherwise who holds it. */
 const take = async (file: string): Promise<string | undefined> => {
   const own = `${file}.${randomBytes(4).toString('hex')}`
@@ -38,16 +47,35 @@ const take = async (file: string): Promise<string | undefined> => {
   }
   try {
     // link() is the atomic "make it unless it is there", with its content already in it
-    await link(own, file)
-    return undefined
-  } catch {
-    const [pid, ...started] = (await readFile(file, 'utf8').catch(() => '')).trim().split(' ')
-    if (pid && isAlive({pid: Number(pid), started: started.join(' ')})) return `process ${pid}`
-    // the holder is gone: move its lock aside, and look again
-    await rename(file, `${own}.stale`).catch(() => undefined)
-    await rm(`${own}.stale`, {force: true})
-    return take(file)
+    if (await linked(own, file)) return undefined
+    const seen = await reading(file)
+    if (seen === undefined) return await take(file)
+    return writerOf(seen) ?? (await takeOver(file, seen, own))
   } finally {
     await rm(own, {force: true})
+  }
+}
+
+const linked = (own: string, file: string): Promise<boolean> =>
+  link(own, file).then(
+    () => true,
+    () => false,
+  )
+
+/** One of those who find the same dead holder replaces its lock; the others ask again. */
+const takeOver = async (file: string, seen: string, own: string): Promise<string | undefined> => {
+  const turn = `${file}.${createHash('sha256').update(seen).digest('hex').slice(0, 8)}.turn`
+  if (!(await linked(own, turn))) {
+    const other = writerOf((await reading(turn)) ?? '')
+    if (other === undefined) await rm(turn, {force: true})
+    return other ?? take(file)
+  }
+  try {
+    // whoever had the turn before may have replaced it: then it says something else now
+    if ((await reading(file)) !== seen) return await take(file)
+    await rename(own, file)
+    return undefined
+  } finally {
+    await rm(turn, {force: true})
   }
 }

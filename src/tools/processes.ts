@@ -163,7 +163,8 @@ const tail = async (log: string, lines: number): Promise<readonly string[]> => {
 export const createProcesses = (): Processes => ({find, start, stop, holder, usage, tail})
 
 export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
-  const name = (file: string) => path.basename(file)
+  // CLUSTER/run/COMPONENT
+  const name = (file: string) => `${path.basename(path.resolve(file, '../..'))}/${path.basename(file)}`
   return {
     ...processes,
     async start({record: file, file: program, args}) {

@@ -49,6 +49,8 @@ type Client = {
 }
 
 const timeoutMs = 10_000
+// the administrator's tokens live 15 minutes; a run may take longer
+const tokenIsGoodMs = 10 * 60_000
 
 /** Secrets are revealed here, on their way into the request body, and nowhere else. */
 const bodyOf = (json: unknown): string =>
@@ -122,11 +124,13 @@ const asked = async <T>(address: string, what: string, work: Promise<unknown>): 
 
 export const openVault: OpenVault = (target) => {
   const {address, login} = target
-  let client: Promise<Client> | undefined
-  const anonymous = () => (client ??= connect(target))
+  let client: Client | undefined
+  let loggedInAt = 0
+  const anonymous = async (): Promise<Client> => (client ??= await connect(target))
   const loggedIn = async (): Promise<Client> => {
     const vault = await anonymous()
-    if (vault.token === undefined && login) {
+    if (login && Date.now() - loggedInAt > tokenIsGoodMs) {
+      vault.token = undefined
       const path = `auth/userpass/login/${login.username}`
       const answer = await asked<{auth: {client_token: string}}>(
         address,
@@ -134,6 +138,7 @@ export const openVault: OpenVault = (target) => {
         vault.write(path, {password: await login.password()}),
       )
       vault.token = answer?.auth.client_token
+      loggedInAt = Date.now()
     }
     return vault
   }

@@ -28,8 +28,9 @@ export const readCertificate = (pem: string): X509Certificate | undefined => {
 export const isSignedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
   certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey) && Date.parse(certificate.validTo) > Date.now()
 
-/** The certificates of a PEM text, one string each. */
-export const splitPem = (pem: string): readonly string[] => pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []
+/** Whether a server that calls itself by this DNS name or IP address may show the certificate. */
+export const isFor = (certificate: X509Certificate, name: string): boolean =>
+  (isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name)) !== undefined
 
 const algorithm = {name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256'} as const
 const dayMs = 86_400_000

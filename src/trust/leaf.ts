@@ -4,9 +4,10 @@ import type {Place, Platform} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import type {Step} from '../steps/step.ts'
 import {render} from '../templates.ts'
+import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
-import {readCertificate} from '../tools/x509.ts'
-import {authEnabled, written} from './pki.ts'
+import {isFor, isSignedBy, readCertificate} from '../tools/x509.ts'
+import {authEnabled, issuerOf, written} from './pki.ts'
 
 /** The component that keeps a leaf certificate fresh, and the AppRole it logs in with. */
 const name = 'leaf'
@@ -74,6 +75,27 @@ const credentials = (vault: Vault, platform: Platform): Step => ({
     await vault.write(`auth/approle/role/${roleName}/custom-secret-id`, {secret_id: secretId})
     await platform.hand(name, roleIdFile, roleId)
     await platform.hand(name, secretIdFile, secretId)
+  },
+})
+
+/**
+ * The leaf in the collector's hands, if there is one, is for these names and of the present issuer. The agent itself asks
+ * neither: it keeps any leaf that has not expired.
+ */
+export const leafFits = (vault: Vault, platform: Platform, files: Tools['files'], wish: LeafWish): Step => ({
+  title: `no leaf on ${platform.cluster} for other names or of another issuer`,
+  async done() {
+    const leaf = readCertificate((await files.read(wish.file)) ?? '')
+    if (!leaf) return true
+    const [mount = ''] = wish.issuePath.split('/')
+    const above = readCertificate((await issuerOf(vault, mount)) ?? '')
+    if (!above || !isSignedBy(leaf, above)) return 'of another issuer'
+    const lacking = [...(wish.names ?? []), ...(wish.addresses ?? [])].find((each) => !isFor(leaf, each))
+    return lacking === undefined ? true : `not for ${lacking}`
+  },
+  async apply(tell) {
+    await platform.stopped(name, '').apply(tell)
+    await files.remove(wish.file)
   },
 })
 

@@ -39,12 +39,15 @@ const queuedAt = (counters: NonNullable<Counters>, signal: Signal, exporter: str
   sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
 
 /**
- * Whether the exporter has sent on what the canary was among: nothing waits any more, or more was sent than waited before
- * it came. With several consumers a canary can overtake what is retried, so this is a close guess, not a proof.
+ * Whether the exporter has sent on what the canary was among: more was sent than waited before it
+ * came, or something was sent and nothing waits any more. With several consumers a canary can overtake what is retried, so this is a close guess, not a proof.
  */
 const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, exporter: string): boolean => {
+  const sentNow = sentBy(now, signal, exporter)
   const [sent, queued] = before === undefined ? [0, 0] : [sentBy(before, signal, exporter), queuedAt(before, signal, exporter)]
-  return queuedAt(now, signal, exporter) === 0 || sentBy(now, signal, exporter) > sent + queued
+  // one that was restarted meanwhile counts from nothing again
+  const base = sentNow < sent ? 0 : sent
+  return sentNow > base + queued || (sentNow > base && queuedAt(now, signal, exporter) === 0)
 }
 
 /** Follows a canary that the agent accepted and the store does not return. */

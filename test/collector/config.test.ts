@@ -167,10 +167,7 @@ test('the agent', () => {
           filesystem:
             exclude_mount_points:
               mount_points:
-                - /proc/*
-                - /sys/*
-                - /dev/*
-                - /run/*
+                - ^/(proc|sys|dev|run)(/|$)
               match_type: regexp
           network: {}
           disk: {}

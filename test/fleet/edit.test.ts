@@ -117,9 +117,9 @@ describe('a lab grows', () => {
     const text = `${hub.replace('14300', '14415')}edges:\n  - name: edge-2 # keep\n    platform: {local: {ports: 14445}}\n  - name: b\n    platform: {local: {ports: 14400}}\n`
     expect(inserted(text, withLabEdges(text, 5))).toBe(
       [
-        '  - name: edge-1\n    platform: {local: {ports: 14460}}\n',
-        '  - name: edge-3\n    platform: {local: {ports: 14470}}\n',
-        '  - name: edge-4\n    platform: {local: {ports: 14480}}\n',
+        '  - name: edge-1\n    platform: {local: {ports: 14515}}\n',
+        '  - name: edge-3\n    platform: {local: {ports: 14525}}\n',
+        '  - name: edge-4\n    platform: {local: {ports: 14535}}\n',
       ].join(''),
     )
   })

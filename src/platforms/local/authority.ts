@@ -1,7 +1,7 @@
 import {createPrivateKey} from 'node:crypto'
 import path from 'node:path'
 import {Secret} from '../../secret.ts'
-import {isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
+import {isFor, isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
 import type {Platform} from '../platform.ts'
 import type {Local} from './process.ts'
 
@@ -62,8 +62,7 @@ export const authority = ({
           const certificate = readCertificate(pem)
           const root = readCertificate((await pair()).certificate)
           if (!certificate || !root || !isSignedBy(certificate, root)) return 'not signed by the root CA'
-          if (names.some((name) => certificate.checkHost(name) === undefined && certificate.checkIP(name) === undefined))
-            return 'it is for other names'
+          if (names.some((name) => !isFor(certificate, name))) return 'it is for other names'
           return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
         },
         async apply() {
