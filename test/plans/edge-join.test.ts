@@ -7,6 +7,7 @@ import {createRecorder, preview} from '../../src/steps/preview.ts'
 import {flatten} from '../../src/steps/step.ts'
 import {dryTools} from '../../src/tools/index.ts'
 import {createX509, isSignedBy, readCertificate} from '../../src/tools/x509.ts'
+import {splitPem} from '../support/pem.ts'
 import {fakeWorld, type FakeWorld, fleetOf, leafOf, remembered} from '../support/fake-world.ts'
 
 const text = newLabFleet({edges: 2})
@@ -25,8 +26,7 @@ const worldWithHub = async () => {
   world.restore(await hubOnly)
   return world
 }
-const certificates = (pem: string) =>
-  (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []).flatMap((one) => readCertificate(one) ?? [])
+const certificates = (pem: string) => splitPem(pem).flatMap((one) => readCertificate(one) ?? [])
 
 test('an edge joins by these writes, and by none the second time', async () => {
   const world = await worldWithHub()
