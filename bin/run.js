@@ -9,6 +9,8 @@ if (major > 24 || (major === 24 && minor >= 15)) {
   // `lkeobs … | head`: whoever reads has seen enough
   process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   process.once('SIGINT', () => {
+    // the live screen hides the cursor
+    if (process.stderr.isTTY) process.stderr.write('\u001B[?25h')
     process.stderr.write('\nCancelled; run the same command again: it goes on from there.\n')
     process.exit(130)
   })
