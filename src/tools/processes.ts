@@ -72,6 +72,7 @@ export const isAlive = ({pid, started}: Identity): boolean => startOf(pid) === s
 
 /** Writes pid, start and wish where the record is wanted, then becomes the program: same pid, same start. */
 const selfRecording = `umask 077
+command -v "$3" >/dev/null || { echo "$3: not found"; exit 127; }
 if [ -r /proc/$$/stat ]; then started=$(cut -d' ' -f22 /proc/$$/stat); else started=$(ps -o lstart= -p $$); fi
 printf '%s\\n%s\\n%s\\n' "$$" "$started" "$2" > "$1.tmp" && mv -f "$1.tmp" "$1" || exit 1
 shift 2
