@@ -1,6 +1,6 @@
 import path from 'node:path'
 import {LkeobsError, messageOf} from '../errors.ts'
-import type {Step} from '../steps/step.ts'
+import type {Step, Tell} from '../steps/step.ts'
 import {withLock} from '../tools/lock.ts'
 import {adopt, folderOf, freshWorkspace, installed, type Taken} from './cache.ts'
 import type {Program} from './catalogue.ts'
@@ -18,7 +18,7 @@ export const programInstalled = (program: Program, tools: Site['tools']): Step =
   done: async () => ((await installed(program)) ? true : 'not installed'),
   async apply(tell) {
     let last = 'looking on PATH'
-    const say = (line: string) => tell((last = line))
+    const say: Tell = (line, how) => tell((last = line), how)
     const alive = setInterval(() => tell(last), signOfLifeMs)
     try {
       if (tools.download.dry) await take(program, {tools, workspace: path.join(folderOf(program), 'new'), tell: say})

@@ -38,7 +38,10 @@ export const fromRelease: Way = async ({release}, {tools: {download, files, shel
   )
   if (got !== expected) {
     await files.remove(archive)
-    throw new Error(`${address}: its SHA-256 is ${got}, its publisher lists ${expected}; it was discarded`)
+    const reason = `${address}: its SHA-256 is ${got}, its publisher lists ${expected}; it was discarded`
+    // whichever way comes next may work: somebody should look at this all the same
+    tell(reason, 'lasting')
+    throw new Error(reason)
   }
   if (release.member === undefined) return download.dry ? undefined : {source: 'release', from: address, file: archive}
   const unpacked = path.join(workspace, 'unpacked')

@@ -28,16 +28,18 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
     async task(_, handle) {
       const line = lineFor(step, screen)
       const started = Date.now()
+      const remarks: string[] = []
       const finish = (state: Outcome['state']) => {
         const durationMs = Date.now() - started
-        outcomes.push({title: step.title, state, durationMs})
+        outcomes.push({title: step.title, state, durationMs, ...(remarks.length > 0 && {remarks})})
         const note = dim(state === 'already so' ? state : duration(durationMs))
         handle.title = `${step.title.padEnd(titleWidth)} ${note}`
         line.finished(state, note)
       }
-      const tell = (text: string) => {
+      const tell: Tell = (text, how) => {
+        if (how === 'lasting') remarks.push(text)
         handle.output = `${text}  ${dim(duration(Date.now() - started))}`
-        line.progress(text)
+        line.progress(text, how)
       }
       try {
         finish(await take(step, tell))
@@ -65,6 +67,8 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
     {registerSignalListeners: false, exitOnError: false, ...rendererFor(screen)},
   )
   await list.run()
+  if (screen === 'live')
+    for (const {title, remarks = []} of outcomes) for (const remark of remarks) process.stderr.write(`${mark.soon} ${title}: ${remark}\n`)
   if (failures.length > 0) throw summary(plan, outcomes, failures)
   return outcomes
 }
@@ -120,10 +124,10 @@ const lineFor = (step: Step, screen: Screen): {progress: Tell; finished: (state:
   const print = (sign: string, note: string) =>
     process.stderr.write(`${dim(new Date().toISOString().slice(11, 19))}  ${sign} ${step.title.padEnd(titleWidth)} ${note}\n`)
   return {
-    progress(text) {
-      if (Date.now() - last < heartbeatMs) return
+    progress(text, how) {
+      if (how !== 'lasting' && Date.now() - last < heartbeatMs) return
       last = Date.now()
-      print('…', text)
+      print(how === 'lasting' ? mark.soon : '…', text)
     },
     finished: (state, note) => void print(state === 'failed' ? mark.not : mark.so, note),
   }

