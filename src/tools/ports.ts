@@ -22,13 +22,21 @@ const listeningInode = (port: number): string | undefined => {
   return undefined
 }
 
+/** argv[0]; the name in comm may be that of a thread. */
+const nameOf = (pid: string): string => path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')
+
+/** Where a lab's process works, so that a person knows which lab to stop. */
+const labOf = (pid: string): string => {
+  const [folder, inLab] = readlinkSync(`/proc/${pid}/cwd`).split('/.lkeobs/')
+  return inLab === undefined ? '' : ` (the lab in ${folder})`
+}
+
 const holderOnLinux = (port: number): string => {
   const inode = listeningInode(port)
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
-      // argv[0]; the name in comm may be that of a thread
-      if (owns) return `${path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')}, pid ${pid}`
+      if (owns) return `${nameOf(pid)}, pid ${pid}${labOf(pid)}`
     } catch {
       // it ended meanwhile, or is somebody else's
     }

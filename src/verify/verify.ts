@@ -34,6 +34,8 @@ export const patientTimeoutMs = 150_000
 
 const service = 'lkeobs-canary'
 const pollMs = 100
+// a person wants to see that it lives; a log does not want to be filled
+const signOfLifeMs = process.stderr.isTTY ? 2000 : 10_000
 
 type ReadBack = {
   readonly store: string
@@ -63,7 +65,7 @@ const readBack: Readonly<Record<Signal, ReadBack>> = {
   },
 }
 
-/** One canary a signal through every edge's agent, read back from the hub's stores. Says every ten seconds how many are back. */
+/** One canary a signal through every edge's agent, read back from the hub's stores. Says now and then how many are back. */
 export const verify = async (
   http: Http,
   {hub, edges, signals, timeoutMs}: VerifyWish,
@@ -77,7 +79,7 @@ export const verify = async (
       tell(
         `canaries: ${back} of ${edges.length * signals.length} read back, ${Math.round((Date.now() - started) / 1000)}s of ${timeoutMs / 1000}s`,
       ),
-    10_000,
+    signOfLifeMs,
   )
   try {
     const canaries = await Promise.all(
