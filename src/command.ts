@@ -129,4 +129,4 @@ export abstract class LkeobsCommand extends Command {
 const runText = (outcomes: readonly Outcome[]): string =>
   outcomes.every(({state}) => state === 'already so')
     ? 'Nothing to do: everything is already so.'
-    : `${count(outcomes.length, 'step')} hold.`
+    : `${count(outcomes.length, 'step holds', 'steps hold')}.`

@@ -36,5 +36,4 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
   restartOn: [hubCaFile],
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('health')}`),
-  graceMs: 15_000,
 })

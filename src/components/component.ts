@@ -19,8 +19,6 @@ export type Component = {
   readonly url?: string
   /** `true` when it does its work, otherwise what is not so yet. */
   ready(tools: Pick<Tools, 'http' | 'files' | 'vault'>): Promise<true | string>
-  /** What it may need to end in order, in ms. */
-  readonly graceMs: number
 }
 
 /** Ready when the URL answers 200. */

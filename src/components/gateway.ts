@@ -34,5 +34,4 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): 
   },
   url: `https://${at.address('otlp')}`,
   ready: answers(`http://${at.address('health')}`),
-  graceMs: 15_000,
 })

@@ -20,5 +20,4 @@ export const loki = (at: Place): Component => ({
   },
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/ready`),
-  graceMs: 10_000,
 })

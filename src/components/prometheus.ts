@@ -28,5 +28,4 @@ export const prometheus = (at: Place): Component => ({
   files: {'prometheus.yaml': toYaml(render('prometheus.yaml', {promoted}))},
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/-/ready`),
-  graceMs: 10_000,
 })

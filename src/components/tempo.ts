@@ -21,5 +21,4 @@ export const tempo = (at: Place): Component => ({
   },
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/ready`),
-  graceMs: 10_000,
 })

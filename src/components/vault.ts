@@ -69,6 +69,5 @@ export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): 
       const seal = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
       return seal === undefined ? 'not answering yet' : true
     },
-    graceMs: 15_000,
   }
 }

@@ -57,8 +57,9 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
       if ((await seals()).every((seal) => seal === undefined)) return
       const seen = await until(open, {forMs: selfInitialisesWithinMs, tell})
       if (seen === true || !seen.includes('log in')) return
-      // killed while it initialised itself: it has no administrator and never will have; nothing in it is lost by starting anew
-      tell('made anew: it was stopped while it initialised itself')
+      // stopped while it initialised itself, or its password file was removed: nobody will ever log in. What a lab's Vault
+      // holds, the steps that follow make again
+      tell('made anew: nobody could log in', 'lasting')
       for (const node of vaultNodes) {
         await platform.stopped(node.name, '').apply(tell)
         await tools.files.remove(platform.place(node.name).file('data'))

@@ -134,5 +134,4 @@ export const leafAgent = (at: Place, vaultAddress: string, ca: string, wish: Lea
     if (!certificate) return 'no leaf yet'
     return Date.parse(certificate.validTo) > Date.now() ? true : `the leaf expired ${certificate.validTo}`
   },
-  graceMs: 5000,
 })

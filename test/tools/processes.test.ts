@@ -154,7 +154,6 @@ test.for([
     args: ['-x'],
     files: {'loki.yaml': 'x: 1\n'},
     ready: async () => true,
-    graceMs: 0,
   })
   const failure = await run({command: 'hub init', title: '', steps: [step]}, 'silent').catch((error: unknown) => error)
   expect(failure).toMatchObject({code: 'LKO-3003', oclif: {exit: 5}, next: expect.arrayContaining([`less ${folder}/hub/logs/loki.log`])})

@@ -40,6 +40,9 @@ const wishOf = async ({place, tools}: Local, program: string, component: Compone
     .slice(0, 16)
 }
 
+/** Agents and gateway hand over what they hold before they end; the others have it on disk, and Tempo is deaf in its first seconds. */
+const graceOf = (record: string): number => (/(agent|gateway)$/.test(record) ? 20_000 : 8000)
+
 /** The component's process lives, was started with this wish, and is ready. */
 export const runs = (local: Local, component: Component): Step => {
   const {processes, program, files} = local.tools
@@ -76,7 +79,7 @@ export const runs = (local: Local, component: Component): Step => {
     async apply() {
       // one that an earlier run started a moment ago only needs time
       if ((await asWished()) === true && !(await isStuck())) return
-      await processes.stop(record, component.graceMs)
+      await processes.stop(record, graceOf(record))
       await start()
     },
     async watch() {
@@ -98,9 +101,6 @@ export const runs = (local: Local, component: Component): Step => {
     },
   }
 }
-
-/** Agents and gateway hand over what they hold before they end; the others have it on disk, and Tempo is deaf in its first seconds. */
-const graceOf = (record: string): number => (/(agent|gateway)$/.test(record) ? 20_000 : 8000)
 
 export const stoppedProcess = (title: string, record: string, {processes}: Pick<Tools, 'processes'>): Step => ({
   title,
