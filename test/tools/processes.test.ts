@@ -173,7 +173,6 @@ test('a change of what it was started with restarts it, and a dry run only says 
     files: {'loki.yaml': content},
     restartOn: ['ca.pem'],
     ready: async () => true as const,
-    graceMs: 2000,
   })
   const platform = localPlatform(cluster, tools)
   onTestFinished(() => platform.stopped('loki', '').apply(() => undefined))
