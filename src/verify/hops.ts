@@ -74,7 +74,7 @@ export const lastHop = async (
   return {hop: 'gateway', reason: 'it sent the canary on, and the store does not return it'}
 }
 
-/** The sentences people know for what Go's TLS and gRPC say. */
+/** The sentences people know for what Go's TLS and gRPC say; the ones that say most come first. */
 const known: readonly (readonly [RegExp, string])[] = [
   [
     /unknown certificate authority|bad certificate|certificate required/,
@@ -82,8 +82,8 @@ const known: readonly (readonly [RegExp, string])[] = [
   ],
   [/expired certificate|certificate has expired/, 'a certificate on the way has expired'],
   [/certificate signed by unknown authority/, 'it does not trust the certificate it is shown'],
-  [/broken pipe|connection reset|server preface: EOF/, 'the gateway hung up on it, as it does when it refuses a certificate'],
   [/connection refused/, 'nothing listens where it sends'],
+  [/broken pipe|connection reset|server preface: EOF/, 'the gateway hung up on it, as it does when it refuses a certificate'],
 ]
 
 /** What an exporter last complained about in the collector's log. */
@@ -93,7 +93,9 @@ const complaint = async (platform: Platform, collector: string, exporter: string
   const recent = lines.filter(
     (line) => line.includes(exporter) && line.includes('"error"') && Date.parse(line.split('\t')[0] ?? '') > sinceMs - 30_000,
   )
-  const error = /"error": "((?:[^"\\]|\\.)*)"/.exec(recent.at(-1) ?? '')?.[1]
-  if (error === undefined) return 'it has not sent it on'
-  return known.find(([pattern]) => pattern.test(error))?.[1] ?? error.replaceAll(String.raw`\"`, '"').slice(0, 200)
+  const errors = recent.flatMap((line) => /"error": "((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? [])
+  // the same refusal is told in several ways: the one that says most is the reason
+  const told = known.find(([pattern]) => errors.some((error) => pattern.test(error)))?.[1]
+  const last = errors.at(-1)?.replaceAll(String.raw`\"`, '"')
+  return told ?? last?.slice(0, 200) ?? 'it has not sent it on'
 }
