@@ -33,6 +33,13 @@ export const start = (folder: string, args: readonly string[], env: NodeJS.Proce
   return {child, ended}
 }
 
+/** The same with its progress on our own stderr, for what takes minutes. */
+export const lkeobsAloud = async (folder: string, args: readonly string[]): Promise<number | null> => {
+  const child = spawn(process.execPath, [bin, ...args], {cwd: folder, stdio: ['ignore', 'ignore', 'inherit']})
+  const [code] = (await once(child, 'close')) as [number | null]
+  return code
+}
+
 export const lkeobs = (folder: string, args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> => start(folder, args, env).ended
 
 /** The one document of a --json run. */

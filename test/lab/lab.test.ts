@@ -9,7 +9,7 @@ import {afterAll, beforeAll, describe, expect, test} from 'vitest'
 import {programPath} from '../../src/programs/locate.ts'
 import {createShell} from '../../src/tools/shell.ts'
 import {createX509} from '../../src/tools/x509.ts'
-import {document, eventually, firstPorts, labFolder, lkeobs, pidsOf, start} from './cli.ts'
+import {document, eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf, start} from './cli.ts'
 
 type Canary = {edge: string; signal: string; store: string; ok: boolean; latencyMs?: number; lastHop?: string; reason?: string}
 type Verification = {schema: string; ok: boolean; canaries: Canary[]}
@@ -39,8 +39,8 @@ const filesIn = async (place: string): Promise<string[]> => {
 }
 
 beforeAll(async () => {
-  const installed = await lkeobs(tmpdir(), ['tools', 'install', 'lab'])
-  if (installed.code !== 0) throw new Error(installed.stderr)
+  const code = await lkeobsAloud(tmpdir(), ['tools', 'install', 'lab'])
+  if (code !== 0) throw new Error(`the programs cannot be had: tools install ended with exit code ${code}`)
   folder = await labFolder()
 })
 
