@@ -35,6 +35,7 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster, tools: Tools): 
 export const edgeAgent = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [
   hubCaHanded(hub, edge),
   ...Object.values(edge.components).map((component) => edge.platform.runs(component)),
+  edge.platform.logsBounded(),
 ]
 
 const signedByHub = ({vault}: HubCluster, name: string): Signer => ({

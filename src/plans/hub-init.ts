@@ -43,5 +43,6 @@ export const hubSteps = (hub: HubCluster, tools: Tools): readonly Task[] => {
     nobody(platform, tools.x509),
     trusted(platform, vault),
     ...(gateway ? [platform.runs(gateway)] : []),
+    platform.logsBounded(),
   ]
 }

@@ -41,6 +41,8 @@ export type Platform = {
   read(component: string, file: string): Promise<string | undefined>
   hand(component: string, file: string, content: string | Secret): Promise<void>
   log(component: string, lines: number): Promise<readonly string[]>
+  /** A step: what its components log does not fill the disk. */
+  logsBounded(): Step
   /** The root CA of the cluster (PEM). */
   rootCa(): Promise<string>
   /** A step: the cluster has a root CA. */

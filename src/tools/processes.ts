@@ -1,11 +1,12 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
-import {open, readFile, rename, rm, stat, truncate, mkdir} from 'node:fs/promises'
+import {open, readFile, rm, mkdir} from 'node:fs/promises'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {execFileSync} from 'node:child_process'
 import {LkeobsError, messageOf} from '../errors.ts'
+import {cutShort, overgrown, setAside, tail} from './logs.ts'
 import {holder} from './ports.ts'
 
 /** A process, told apart from a later one with the same pid by when it started. */
@@ -37,10 +38,12 @@ export type Processes = {
   usage(pid: number): {readonly residentBytes: number; readonly upMs: number} | undefined
   /** The last lines of a log file. */
   tail(log: string, lines: number): Promise<readonly string[]>
+  /** The log files of a folder that have grown beyond their limit. */
+  overgrown(folder: string): Promise<readonly string[]>
+  /** Sets aside what a running program has logged; it goes on in the same file. */
+  cutShort(log: string): Promise<void>
 }
 
-const logLimit = 20e6
-const oldLogs = 3
 const ticksPerSecond = 100
 
 const statOf = (pid: number): readonly string[] | undefined => {
@@ -85,25 +88,13 @@ const find = async (record: string): Promise<Running | undefined> => {
   return isAlive(running) ? running : undefined
 }
 
-const rotate = async (log: string): Promise<void> => {
-  const size = (await stat(log).catch(() => undefined))?.size ?? 0
-  if (size === 0) return
-  for (let age = oldLogs; age > 1; age--) await rename(`${log}.${age - 1}`, `${log}.${age}`).catch(() => undefined)
-  await rename(log, `${log}.1`)
-}
-
-/** Keeps the log of a running program within bounds; it appends, so cutting the file short is safe. */
-const bound = async (log: string): Promise<void> => {
-  if (((await stat(log).catch(() => undefined))?.size ?? 0) > logLimit) await truncate(log).catch(() => undefined)
-}
-
 const start = async (launch: Launch): Promise<void> => {
   try {
     await mkdir(path.dirname(launch.record), {recursive: true, mode: 0o700})
     await mkdir(path.dirname(launch.log), {recursive: true, mode: 0o700})
     await mkdir(launch.folder, {recursive: true, mode: 0o700})
     await rm(launch.record, {force: true})
-    await rotate(launch.log)
+    await setAside(launch.log)
     const log = await open(launch.log, 'a', 0o600)
     try {
       const {PATH = '/usr/bin:/bin', HOME = launch.folder, LANG = 'C.UTF-8'} = process.env
@@ -155,13 +146,7 @@ const usage = (pid: number): {residentBytes: number; upMs: number} | undefined =
   return {residentBytes: Number(resident ?? 0) * 1024, upMs: (bootSeconds - Number(fields[19]) / ticksPerSecond) * 1000}
 }
 
-const tail = async (log: string, lines: number): Promise<readonly string[]> => {
-  await bound(log)
-  const text = await readFile(log, 'utf8').catch(() => '')
-  return text.trimEnd().split('\n').slice(-lines)
-}
-
-export const createProcesses = (): Processes => ({find, start, stop, holder, usage, tail})
+export const createProcesses = (): Processes => ({find, start, stop, holder, usage, tail, overgrown, cutShort})
 
 export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
   // CLUSTER/run/COMPONENT
@@ -173,6 +158,9 @@ export const dryProcesses = (processes: Processes, record: (line: string) => voi
     },
     async stop(file) {
       if (await processes.find(file)) record(`stop ${name(file)}`)
+    },
+    async cutShort(log) {
+      record(`cp ${log} ${log}.1 && truncate -s 0 ${log}`)
     },
   }
 }

@@ -107,7 +107,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
     .toMatchInlineSnapshot(`
       [
         "would run: 17",
-        "holds: 2",
+        "holds: 3",
       ]
     `)
   expect(world.transcript).toEqual([])

@@ -104,9 +104,10 @@ test('a preview lists every step and leaves the world as it is', async () => {
   const plan = hubIn({tools: dryTools(world.tools, recorder.record)})
   const previews = await preview(plan, recorder)
   expect(previews.map(({title}) => title)).toEqual(flatten(plan.steps).map(({title}) => title))
-  // where there is no leaf, none is for the wrong name
+  // where there is no leaf, none is for the wrong name; where there are no logs, none is too large
   expect(previews.filter(({state}) => state === 'holds').map(({title}) => title)).toEqual([
     'no leaf on hub for other names or of another issuer',
+    'logs on hub within their limit',
   ])
   expect(previews.filter(({state}) => state === 'unknown').map(({title}) => title)).toMatchInlineSnapshot(`[]`)
   expect(world.transcript).toEqual([])

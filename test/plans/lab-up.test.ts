@@ -171,7 +171,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "holds: 9",
+        "holds: 12",
         "would run: 62",
       ]
     `)

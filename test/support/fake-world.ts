@@ -273,6 +273,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
           if (found) found.alive = false
           files.delete(at)
         },
+        overgrown: reading(() => []),
+        async cutShort(log) {
+          record(`cut short ${log}`)
+        },
         holder: reading((port: number) => running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))?.file),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
         tail: reading((log: string) => (files.get(log) ?? '').split('\n')),

@@ -1,5 +1,17 @@
 import {once} from 'node:events'
-import {existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import {type AddressInfo, createServer} from 'node:net'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
@@ -198,4 +210,21 @@ test('a change of what it was started with restarts it, and a dry run only says 
   expect(second).not.toBe(first)
   await platform.hand('loki', 'ca.pem', 'another')
   expect(await wanted('b')).not.toBe(second)
+})
+
+test('a log that grew too large is cut short under the program that writes it', async () => {
+  const {folder} = place()
+  const platform = localPlatform({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, createTools({yes: true}))
+  const log = path.join(folder, 'hub/logs/loki.log')
+  mkdirSync(path.dirname(log), {recursive: true})
+  const writer = openSync(log, 'a')
+  onTestFinished(() => closeSync(writer))
+  writeSync(writer, `first\n${'x'.repeat(20_000_000)}\n`)
+  const step = platform.logsBounded()
+  expect(await step.done()).toBe('loki.log grew too large')
+  await step.apply(() => undefined)
+  writeSync(writer, 'last\n')
+  expect(await step.done()).toBe(true)
+  expect(readFileSync(log, 'utf8')).toBe('last\n')
+  expect(readFileSync(`${log}.1`, 'utf8').slice(0, 6)).toBe('first\n')
 })

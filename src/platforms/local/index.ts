@@ -4,7 +4,7 @@ import type {Tools} from '../../tools/index.ts'
 import type {Place, Platform} from '../platform.ts'
 import {authority} from './authority.ts'
 import {portsOf} from './ports.ts'
-import {checkSpace, inspect, logOf, recordOf, runs, stopped} from './process.ts'
+import {checkSpace, inspect, logOf, logsBounded, recordOf, runs, stopped} from './process.ts'
 
 /** A cluster that is processes on this machine, over loopback. */
 export type LocalCluster = {
@@ -50,6 +50,7 @@ export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => 
     read: (component, file) => tools.files.read(place(component).file(file)),
     hand: (component, file, content) => tools.files.write(place(component).file(file), content),
     log: (component, lines) => tools.processes.tail(logOf(local, component), lines),
+    logsBounded: () => logsBounded(local),
     ...authority(local),
   }
 }

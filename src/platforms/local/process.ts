@@ -111,6 +111,21 @@ export const stoppedProcess = (title: string, record: string, {processes}: Pick<
 export const stopped = (local: Local, component: string, title: string): Step =>
   stoppedProcess(title, recordOf(local, component), local.tools)
 
+/** No log of the cluster is larger than it may be. A program's log is set aside at each start, too. */
+export const logsBounded = ({cluster, folder, tools: {processes}}: Local): Step => {
+  const overgrown = () => processes.overgrown(path.join(folder, 'logs'))
+  return {
+    title: `logs on ${cluster} within their limit`,
+    async done() {
+      const logs = await overgrown()
+      return logs.length === 0 ? true : `${logs.map((log) => path.basename(log)).join(', ')} grew too large`
+    },
+    async apply() {
+      for (const log of await overgrown()) await processes.cutShort(log)
+    },
+  }
+}
+
 export const inspect = async (local: Local, component: Component): Promise<ComponentState> => {
   const log = logOf(local, component.name)
   const running = await local.tools.processes.find(recordOf(local, component.name))
