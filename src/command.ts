@@ -76,7 +76,7 @@ export abstract class LkeobsCommand extends Command {
       import('./tools/lock.ts'),
     ])
     const work = async () => {
-      const plan = await makePlan(tools)
+      const plan = {...(await makePlan(tools)), command: this.#typed()}
       this.progress(`${bold(plan.title)} ${count(flatten(plan.steps).length, 'step')}.\n`)
       const live = process.stderr.isTTY && !this.#json && process.env['CI'] === undefined
       const outcomes = await run(plan, live ? 'live' : 'lines')
@@ -85,6 +85,12 @@ export abstract class LkeobsCommand extends Command {
       else this.result('lkeobs/run/v1', {command: plan.command, steps: outcomes}, runText(outcomes))
     }
     await (lock === undefined ? work() : withLock(lock, work))
+  }
+
+  /** The command as it was typed, to be typed again. */
+  #typed(): string {
+    const words = this.argv.filter((word) => word !== '--json')
+    return [...(this.id ?? '').split(':'), ...words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word)))].join(' ')
   }
 
   /** The answer, on stdout. */

@@ -112,7 +112,7 @@ export const catalogue = {
     fix: 'Run `lkeobs tools install`; `lkeobs tools list` shows what is there and where it came from.',
   },
   'LKO-4002': {
-    exit: exit.refused,
+    exit: exit.notReady,
     title: 'A program cannot be had.',
     why: "Neither the PATH, nor the publisher's release, nor a language registry could give the pinned version. Each way's reason stands above. Nothing half-installed was kept.",
     fix: 'Open one of the ways: put the right version on PATH, let the machine reach the release page or name a mirror with LKEOBS_RELEASE_MIRROR, or let it reach the language registry (Go and Python are needed for some).',

@@ -72,7 +72,14 @@ export const labUpData = (fleet: Fleet, steps: readonly Outcome[], verification:
 
 /** What to know right after a lab came up: where things are, and what to try. */
 export const labUpText = (fleet: Fleet, verification: Verification): string => {
-  const next = ['lkeobs status', 'lkeobs verify --all', `lkeobs lab up --edges ${fleet.edges.length + 2}`, 'lkeobs lab down']
+  const {folder} = fleet.file
+  const next = [
+    ...(folder === process.cwd() ? [] : [`cd ${folder}`]),
+    'lkeobs status',
+    'lkeobs verify --all',
+    `lkeobs lab up --edges ${fleet.edges.length + 2}`,
+    'lkeobs lab down',
+  ]
   return [
     '',
     table(
@@ -82,7 +89,7 @@ export const labUpText = (fleet: Fleet, verification: Verification): string => {
     '',
     verificationText(verification),
     '',
-    `${mark.soon} This is a lab: Vault's seal keys and passwords lie in ${stateFolderOf(fleet.file.folder)}; who reads that folder can open everything.`,
+    `${mark.soon} This is a lab: Vault's seal keys and passwords lie in ${stateFolderOf(folder)}; who reads that folder can open everything.`,
     ...(verification.ok ? [nextCommands(next)] : []),
   ].join('\n')
 }
