@@ -31,27 +31,32 @@ const labOf = (pid: string): string => {
   return inLab === undefined ? '' : ` (the lab in ${folder})`
 }
 
-const holderOnLinux = (port: number): string => {
+/** Who listens on a port: its pid where that can be seen, and how a person calls it (`prometheus, pid 4242`). */
+export type Holder = {readonly pid?: number; readonly shown: string}
+
+const stranger: Holder = {shown: 'a process of another user'}
+
+const holderOnLinux = (port: number): Holder => {
   const inode = listeningInode(port)
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const owns = readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`)
-      if (owns) return `${nameOf(pid)}, pid ${pid}${labOf(pid)}`
+      if (owns) return {pid: Number(pid), shown: `${nameOf(pid)}, pid ${pid}${labOf(pid)}`}
     } catch {
       // it ended meanwhile, or is somebody else's
     }
   }
-  return 'a process of another user'
+  return stranger
 }
 
-/** Who listens on the TCP port of this machine: `prometheus, pid 4242`; undefined when it is free. */
-export const holder = async (port: number): Promise<string | undefined> => {
+/** Who listens on the TCP port of this machine; undefined when it is free. */
+export const holder = async (port: number): Promise<Holder | undefined> => {
   if (await isFree(port)) return undefined
   if (process.platform === 'linux') return holderOnLinux(port)
   try {
     const [pid, name] = execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {encoding: 'utf8'}).split('\n')
-    return `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`
+    return {pid: Number(pid?.slice(1)), shown: `${name?.slice(1) ?? 'a process'}, pid ${pid?.slice(1)}`}
   } catch {
-    return 'a process of another user'
+    return stranger
   }
 }

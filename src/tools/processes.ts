@@ -7,7 +7,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {execFileSync} from 'node:child_process'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {cutShort, overgrown, setAside, tail} from './logs.ts'
-import {holder} from './ports.ts'
+import {type Holder, holder} from './ports.ts'
 
 /** A process, told apart from a later one with the same pid by when it started. */
 export type Identity = {readonly pid: number; readonly started: string}
@@ -32,8 +32,8 @@ export type Processes = {
   start(launch: Launch): Promise<void>
   /** SIGTERM, then SIGKILL after `graceMs`. Nothing to stop is fine. Throws LKO-3006 where it stays. */
   stop(record: string, graceMs: number): Promise<void>
-  /** Who listens on the TCP port of this machine: `prometheus, pid 4242`; undefined when it is free. */
-  holder(port: number): Promise<string | undefined>
+  /** Who listens on the TCP port of this machine; undefined when it is free. */
+  holder(port: number): Promise<Holder | undefined>
   /** Resident memory and running time. */
   usage(pid: number): {readonly residentBytes: number; readonly upMs: number} | undefined
   /** The last lines of a log file. */

@@ -277,7 +277,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
         async cutShort(log) {
           record(`cut short ${log}`)
         },
-        holder: reading((port: number) => running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))?.file),
+        holder: reading((port: number) => {
+          const found = running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))
+          return found && {pid: found.pid, shown: found.file}
+        }),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
         tail: reading((log: string) => (files.get(log) ?? '').split('\n')),
       },

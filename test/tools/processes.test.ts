@@ -105,7 +105,7 @@ test('a port names its holder, and ours that runs holds its own', async () => {
   await once(server, 'listening')
   onTestFinished(() => void server.close())
   const {port} = server.address() as AddressInfo
-  expect(await processes.holder(port)).toMatch(new RegExp(`^\\S.*, pid ${process.pid}$`))
+  expect(await processes.holder(port)).toEqual({pid: process.pid, shown: expect.stringMatching(new RegExp(`^\\S.*, pid ${process.pid}$`))})
   const cluster = {name: 'edge-1', role: 'edge', firstPort: port - 1, stateFolder: '/nowhere'} as const
   await expect(checkPorts(cluster, ['agent'], {processes}, 'lkeobs.yaml')).rejects.toMatchObject({
     code: 'LKO-3001',
@@ -113,8 +113,10 @@ test('a port names its holder, and ours that runs holds its own', async () => {
     next: [`edit lkeobs.yaml   (edge-1: platform.local.ports, now ${port - 1})`, 'lkeobs explain LKO-3001'],
   })
   await checkPorts(cluster, ['leaf'], {processes}, 'lkeobs.yaml')
-  const own = {pid: 1, started: '1', wish: ''}
-  await checkPorts(cluster, ['agent'], {processes: {...processes, find: async () => own}}, 'lkeobs.yaml')
+  const runningAs = (pid: number) => ({processes: {...processes, find: async () => ({pid, started: '1', wish: ''})}})
+  await checkPorts(cluster, ['agent'], runningAs(process.pid), 'lkeobs.yaml')
+  // ours runs on other ports, and the one it is to have next is a stranger's
+  await expect(checkPorts(cluster, ['agent'], runningAs(1), 'lkeobs.yaml')).rejects.toMatchObject({code: 'LKO-3001'})
   server.close()
   await once(server, 'close')
   expect(await processes.holder(port)).toBeUndefined()

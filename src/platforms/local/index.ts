@@ -72,11 +72,11 @@ export const checkPorts = async (
   const folder = path.join(cluster.stateFolder, cluster.name)
   const taken: string[] = []
   for (const component of components) {
-    if (await processes.find(recordOf({folder}, component))) continue
+    const own = await processes.find(recordOf({folder}, component))
     const held = new Map<string, number[]>()
     for (const port of Object.values(portsOf(cluster, component))) {
       const holder = await processes.holder(port)
-      if (holder) held.set(holder, [...(held.get(holder) ?? []), port])
+      if (holder && holder.pid !== own?.pid) held.set(holder.shown, [...(held.get(holder.shown) ?? []), port])
     }
     for (const [holder, ports] of held)
       taken.push(`${ports.length === 1 ? 'Port' : 'Ports'} ${ports.join(', ')} (${component} of ${cluster.name}): held by ${holder}.`)
