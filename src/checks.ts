@@ -7,8 +7,8 @@ import type {Tools} from './tools/index.ts'
 
 /** Checks before anything is changed: there is room for these clusters, and the ports they want are free or theirs. */
 export const checkMachine = async (file: FleetFile, clusters: readonly Cluster[], tools: Tools): Promise<void> => {
+  await checkRoom(file.folder, tools)
   for (const cluster of clusters) {
-    await checkRoom(localCluster(file, cluster.name), tools)
     const names = componentsOf(cluster).map(({name}) => name)
     await checkPorts(localCluster(file, cluster.name), names, tools, path.relative(process.cwd(), file.file) || file.file)
   }

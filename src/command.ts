@@ -1,3 +1,4 @@
+import path from 'node:path'
 import {Command, Flags, type Interfaces} from '@oclif/core'
 import {exit, LkeobsError, messageOf} from './errors.ts'
 import {bold, count, mark, nextCommands} from './output.ts'
@@ -17,6 +18,15 @@ type Work = {
   /** What to answer after the plan has run; the outcomes unless given. */
   readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result>
 }
+
+/** Which lab, for the commands about labs. */
+export const labFlags = {
+  dir: Flags.string({description: 'the folder of the lab; the current one unless given', env: 'LKEOBS_DIR', helpValue: 'DIR'}),
+}
+
+/** The fleet file of that lab. */
+export const labFile = (flags: {readonly dir: string | undefined; readonly fleet: string}): string =>
+  flags.dir === undefined ? flags.fleet : path.join(flags.dir, 'lkeobs.yaml')
 
 /** Parse, check, ask, run: what all commands share. */
 export abstract class LkeobsCommand extends Command {

@@ -57,7 +57,7 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
   return {
     extensions: {
       health_check: {endpoint: wish.health},
-      ...(queueStorageAt(wish.queue) as Record<string, Settings>),
+      ...queueStorageAt(wish.queue),
       [checkpoints]: {directory: `${wish.queue}-checkpoints`, create_directory: true},
     },
     receivers: {

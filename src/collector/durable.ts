@@ -4,7 +4,7 @@ import type {Settings} from './config.ts'
 export const queueStorage = 'file_storage/queue'
 
 /** fsync: without it a power cut can lose the whole queue, not only its end (contrib#50102). */
-export const queueStorageAt = (folder: string): Settings => ({
+export const queueStorageAt = (folder: string): Record<string, Settings> => ({
   [queueStorage]: {
     directory: folder,
     create_directory: true,
@@ -20,7 +20,7 @@ export const queueStorageAt = (folder: string): Settings => ({
  * Nothing accepted is lost: items wait on disk until the other side has them, however long that takes.
  * Batching happens in the queue; a batch processor before it would acknowledge what it holds in memory.
  */
-export const durable: Settings = {
+export const durable = {
   retry_on_failure: {enabled: true, initial_interval: '1s', max_interval: '15s', max_elapsed_time: 0},
   sending_queue: {
     enabled: true,
@@ -30,7 +30,7 @@ export const durable: Settings = {
     num_consumers: 4,
     batch: {flush_timeout: '200ms', min_size: 8192, max_size: 8192, sizer: 'items'},
   },
-}
+} as const satisfies Settings
 
 /** First in every pipeline: refuses, retryably, before the process runs out of memory. */
 export const memoryLimiter: Settings = {check_interval: '1s', limit_mib: 512, spike_limit_mib: 128}

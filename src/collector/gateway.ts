@@ -35,7 +35,7 @@ const stores = ({stores: {prometheus, loki, tempo}}: GatewayWish): Record<string
   'otlp_http/prometheus': {
     ...durable,
     endpoint: `${prometheus}/api/v1/otlp`,
-    sending_queue: {...(durable['sending_queue'] as Settings), num_consumers: 1},
+    sending_queue: {...durable.sending_queue, num_consumers: 1},
   },
   'otlp_http/loki': {...durable, endpoint: `${loki}/otlp`},
   'otlp_grpc/tempo': {...durable, endpoint: tempo, tls: {insecure: true}},
@@ -46,7 +46,7 @@ export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
   const receivers = ['otlp', 'otlp/own']
   const pipeline = (exporter: string) => ({receivers, processors: ['memory_limiter'], exporters: [exporter]})
   return {
-    extensions: {health_check: {endpoint: wish.health}, ...(queueStorageAt(wish.queue) as Record<string, Settings>)},
+    extensions: {health_check: {endpoint: wish.health}, ...queueStorageAt(wish.queue)},
     receivers: {
       otlp: {protocols: {grpc: {endpoint: wish.listen, max_recv_msg_size_mib: maxMessageMib, ...mutualTls(wish)}}},
       'otlp/own': {protocols: {http: {endpoint: wish.own}}},

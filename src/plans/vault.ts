@@ -6,6 +6,7 @@ import {until} from '../steps/wait.ts'
 import type {Tools} from '../tools/index.ts'
 
 const selfInitialisesWithinMs = 20_000
+const lockedOut = 'its administrator cannot log in'
 
 /** A cluster's Vault: TLS, Raft, unsealed by its own key, one administrator. */
 export const vaultUp = (cluster: Cluster, tools: Tools): readonly Task[] => {
@@ -44,7 +45,7 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
   const open = async (): Promise<true | string> => {
     const ready = (await seals()).filter((seal) => seal?.sealed === false).length
     if (ready < count) return `${ready} of ${count} nodes unsealed`
-    if (!(await vault.accepts())) return 'its administrator cannot log in'
+    if (!(await vault.accepts())) return lockedOut
     // a node that joined gets its vote ten seconds later, which nobody has to wait for
     const joined = (await vault.read<RaftConfiguration>('sys/storage/raft/configuration'))?.config.servers.length ?? 0
     return joined === count ? true : `${joined} of ${count} nodes joined`
@@ -56,7 +57,7 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
     async apply(tell) {
       if ((await seals()).every((seal) => seal === undefined)) return
       const seen = await until(open, {forMs: selfInitialisesWithinMs, tell})
-      if (seen === true || !seen.includes('log in')) return
+      if (seen !== lockedOut) return
       // stopped while it initialised itself, or its password file was removed: nobody will ever log in. What a lab's Vault
       // holds, the steps that follow make again
       tell('made anew: nobody could log in', 'lasting')

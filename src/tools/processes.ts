@@ -1,10 +1,9 @@
-import {spawn} from 'node:child_process'
+import {execFileSync, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {open, readFile, rm, mkdir} from 'node:fs/promises'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {execFileSync} from 'node:child_process'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {cutShort, overgrown, setAside, tail} from './logs.ts'
 import {type Holder, holder} from './ports.ts'
@@ -28,7 +27,7 @@ export type Launch = {
 
 export type Processes = {
   find(record: string): Promise<Running | undefined>
-  /** Starts it detached, its output appended to the log. Returns when it has said who it is. Throws LKO-3003 where it cannot start. */
+  /** Starts it detached, its output appended to the log. Returns when it has said who it is, or has ended without. Throws LKO-3004 where record or log cannot be written. */
   start(launch: Launch): Promise<void>
   /** SIGTERM, then SIGKILL after `graceMs`. Nothing to stop is fine. Throws LKO-3006 where it stays. */
   stop(record: string, graceMs: number): Promise<void>

@@ -2,7 +2,7 @@ import path from 'node:path'
 import {Flags} from '@oclif/core'
 import {checkMachine} from '../../checks.ts'
 import {signals} from '../../collector/config.ts'
-import {LkeobsCommand} from '../../command.ts'
+import {labFile, labFlags, LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {labUpData, labUpText} from '../../status/lab.ts'
@@ -18,13 +18,13 @@ export default class LabUp extends LkeobsCommand {
     '<%= config.bin %> <%= command.id %> --dry-run',
   ]
   static override flags = {
-    dir: Flags.string({description: 'the folder of the lab; the current one unless given', env: 'LKEOBS_DIR', helpValue: 'DIR'}),
+    ...labFlags,
     edges: Flags.integer({description: 'how many edges; none is ever removed', min: 1, max: 50, env: 'LKEOBS_EDGES'}),
   }
 
   async run(): Promise<void> {
     const {flags} = await this.parse(LabUp)
-    const file = flags.dir === undefined ? flags.fleet : path.join(flags.dir, 'lkeobs.yaml')
+    const file = labFile(flags)
     await this.carryOut(
       flags,
       async (tools) => {

@@ -58,9 +58,9 @@ export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => 
 /** What the stores and Vaults of a lab write in their first hours. */
 const labBytes = 200e6
 
-/** Throws LKO-3004 where a cluster has no room to start. */
-export const checkRoom = ({stateFolder}: LocalCluster, {files}: Pick<Tools, 'files'>): Promise<void> =>
-  checkSpace(stateFolder, labBytes, files)
+/** Throws LKO-3004 where clusters of this fleet have no room to start. */
+export const checkRoom = (fleetFolder: string, {files}: Pick<Tools, 'files'>): Promise<void> =>
+  checkSpace(stateFolderOf(fleetFolder), labBytes, files)
 
 /** Throws LKO-3001 when a port that these components want is held by somebody else; ours that already run hold their own. */
 export const checkPorts = async (
