@@ -17,6 +17,8 @@ type Note = {
   readonly sha256: string
   readonly bytes: number
   readonly installedAt: string
+  /** What it was seen to contain: a build of the same version may lack what a later catalogue asks for. */
+  readonly contains?: string | undefined
 }
 
 export type Installed = {readonly source: Source; readonly file: string; readonly bytes: number}
@@ -34,10 +36,10 @@ const marker = '.making-'
 export const installed = async (program: Program): Promise<Installed | undefined> => {
   try {
     const folder = versionFolder(program)
-    const {source, from, bytes} = JSON.parse(await readFile(path.join(folder, 'source.json'), 'utf8')) as Note
+    const {source, from, bytes, contains} = JSON.parse(await readFile(path.join(folder, 'source.json'), 'utf8')) as Note
     const file = source === 'path' ? from : path.join(folder, program.binary)
     const found = await stat(file)
-    return found.size === bytes && (found.mode & 0o111) !== 0 ? {source, file, bytes} : undefined
+    return contains === program.asks.contains && found.size === bytes && (found.mode & 0o111) !== 0 ? {source, file, bytes} : undefined
   } catch {
     return undefined
   }
@@ -56,7 +58,14 @@ export const freshWorkspace = async (program: Program, files: Files): Promise<st
 export const adopt = async (program: Program, taken: Taken, workspace: string, files: Files): Promise<void> => {
   const {source, from, file} = taken
   const ready = path.join(workspace, 'ready')
-  const note: Note = {source, from, sha256: await sha256Of(file), bytes: (await stat(file)).size, installedAt: new Date().toISOString()}
+  const note: Note = {
+    source,
+    from,
+    sha256: await sha256Of(file),
+    bytes: (await stat(file)).size,
+    installedAt: new Date().toISOString(),
+    contains: program.asks.contains,
+  }
   await files.write(path.join(ready, 'source.json'), `${JSON.stringify(note, undefined, 2)}\n`)
   try {
     if (source !== 'path') await settle(file, path.join(ready, program.binary))
