@@ -28,8 +28,7 @@ export type Templates = {
   }
   'vault-agent.yaml': {
     readonly vault: {readonly address: string; readonly ca: string}
-    readonly roleId: string
-    readonly secretId: string
+    readonly method: {readonly type: string; readonly config: Readonly<Record<string, unknown>>}
     readonly template: {readonly contents: string; readonly destination: string; readonly mode: string}
   }
 }

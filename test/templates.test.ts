@@ -25,8 +25,7 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
   },
   'vault-agent.yaml': {
     vault: {address: 'https://127.0.0.1:1', ca: '/ca.pem'},
-    roleId: '/role-id',
-    secretId: '/secret-id',
+    method: {type: 'approle', config: {role_id_file_path: '/role-id', secret_id_file_path: odd}},
     template: {contents: '{{ with pkiCert "pki/issue/agent" "ttl=24h" }}{{ .Cert }}{{ end }}', destination: '/leaf.pem', mode: '0600'},
   },
 }

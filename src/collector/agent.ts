@@ -1,4 +1,5 @@
 import type {CollectorConfig, Settings} from './config.ts'
+import {nodeName, nodeProcessors, nodeReceivers, type NodeWish} from './node.ts'
 import {durable, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
 import {ownTelemetry} from './telemetry.ts'
 
@@ -18,11 +19,14 @@ export type AgentWish = {
   readonly queue: string
   /** Globs of log files to follow. */
   readonly logs: readonly string[]
+  /** Where the agent is one of several, on the nodes of a Kubernetes cluster. */
+  readonly node?: NodeWish
 }
 
 const checkpoints = 'file_storage/checkpoints'
 
-const hostMetrics: Settings = {
+const hostMetrics = (root: string | undefined): Settings => ({
+  ...(root !== undefined && {root_path: root}),
   collection_interval: '15s',
   scrapers: {
     cpu: {},
@@ -32,7 +36,7 @@ const hostMetrics: Settings = {
     network: {},
     disk: {},
   },
-}
+})
 
 const logFiles = (globs: readonly string[]): Settings => ({
   include: globs,
@@ -49,11 +53,14 @@ const identity = (edge: string): Settings => ({
 
 /** OTLP, host metrics and log files of an edge, to the gateway by mutual TLS. */
 export const agentConfig = (wish: AgentWish): CollectorConfig => {
+  const {node} = wish
   const pipeline = (...receivers: string[]) => ({
     receivers,
-    processors: ['memory_limiter', 'resource/identity'],
+    processors: ['memory_limiter', ...(node ? ['k8s_attributes', 'resource/node'] : []), 'resource/identity'],
     exporters: ['otlp_grpc/hub'],
   })
+  // what is about the whole cluster is of no pod, least of all of the one that sends it
+  const clusterPipeline = {receivers: ['otlp/cluster'], processors: ['memory_limiter', 'resource/identity'], exporters: ['otlp_grpc/hub']}
   return {
     extensions: {
       health_check: {endpoint: wish.health},
@@ -62,10 +69,11 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
     },
     receivers: {
       otlp: {protocols: {grpc: {endpoint: wish.grpc}, http: {endpoint: wish.http}}},
-      host_metrics: hostMetrics,
-      file_log: logFiles(wish.logs),
+      host_metrics: hostMetrics(node?.hostRoot),
+      ...(wish.logs.length > 0 && {file_log: logFiles(wish.logs)}),
+      ...(node && nodeReceivers(node)),
     },
-    processors: {memory_limiter: memoryLimiter, 'resource/identity': identity(wish.edge)},
+    processors: {memory_limiter: memoryLimiter, ...(node && nodeProcessors), 'resource/identity': identity(wish.edge)},
     exporters: {
       'otlp_grpc/hub': {
         ...durable,
@@ -77,12 +85,17 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
     },
     service: {
       extensions: ['health_check', queueStorage, checkpoints],
-      pipelines: {metrics: pipeline('otlp', 'host_metrics'), logs: pipeline('otlp', 'file_log'), traces: pipeline('otlp')},
+      pipelines: {
+        metrics: pipeline('otlp', 'host_metrics', ...(node ? ['kubelet_stats'] : [])),
+        logs: pipeline('otlp', ...(wish.logs.length > 0 ? ['file_log'] : []), ...(node ? ['file_log/containers'] : [])),
+        traces: pipeline('otlp'),
+        ...(node && {'metrics/cluster': clusterPipeline, 'logs/cluster': clusterPipeline}),
+      },
       telemetry: ownTelemetry({
         host: wish.host,
         counters: wish.counters,
         otlp: `http://${wish.http}`,
-        resource: {'service.name': 'agent', 'service.instance.id': wish.edge},
+        resource: {'service.name': 'agent', 'service.instance.id': node ? `${wish.edge}/${nodeName}` : wish.edge},
       }),
     },
   }

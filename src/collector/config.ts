@@ -23,6 +23,11 @@ export type Signal = (typeof signals)[number]
 /** How a signal is spelt in the collector's own counters (otelcol_receiver_accepted_…). */
 export const counted = {metrics: 'metric_points', logs: 'log_records', traces: 'spans'} as const satisfies Record<Signal, string>
 
-/** A value as the collector reads it: it expands ${…} in every string, and $$ is a dollar sign. */
+/** A variable of the collector's environment, inside a value. */
+export const environment = (name: string): string => `\uE000${name}\uE001`
+
+/** A value as the collector reads it: it expands ${…} in every string, so a dollar sign is doubled and only `environment` expands. */
 export const literal = <T>(value: T): T =>
-  JSON.parse(JSON.stringify(value), (_, found: unknown) => (typeof found === 'string' ? found.replaceAll('$', '$$$$') : found)) as T
+  JSON.parse(JSON.stringify(value), (_, found: unknown) =>
+    typeof found === 'string' ? found.replaceAll('$', '$$$$').replaceAll(/\uE000(\w+)\uE001/g, '$${env:$1}') : found,
+  ) as T

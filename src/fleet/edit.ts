@@ -1,6 +1,7 @@
 import {Document, isMap, isNode, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
 import {parseFleet} from './load.ts'
-import {type EdgeInput, portsOfEdge, portsOfHub} from './schema.ts'
+import {portsOfEdge, portsOfHub} from './clashes.ts'
+import type {EdgeInput} from './schema.ts'
 
 const shownName = 'lkeobs.yaml'
 const firstOfHub = 14_300
@@ -87,11 +88,11 @@ export const withLabEdges = (text: string, wanted: number): string => {
   const {hub, edges} = parseFleet(text, shownName)
   const names = new Set([hub.name, ...edges.map(({name}) => name)])
   const taken = [
-    {first: hub.platform.local.ports, ports: portsOfHub},
-    ...edges.map(({platform}) => ({first: platform.local.ports, ports: portsOfEdge})),
+    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHub}] : []),
+    ...edges.flatMap(({platform}) => (platform.local ? [{first: platform.local.ports, ports: portsOfEdge}] : [])),
   ]
   // a lab that was moved to other ports grows there
-  const start = hub.platform.local.ports + firstOfEdges - firstOfHub
+  const start = (hub.platform.local?.ports ?? firstOfHub) + firstOfEdges - firstOfHub
   const missing = Math.max(0, wanted - edges.length)
   // Each taken name or range rules out a few candidates, so that this many are always enough.
   const candidates = Array.from({length: missing + 3 * taken.length}, (_, at) => at)

@@ -1,9 +1,6 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
-
-/** How many ports the processes of the hub, and those of an edge, take from their first. */
-export const portsOfHub = 20
-export const portsOfEdge = 10
+import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
 
 const label = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, {
   error: ({input}) => `expected a DNS label (a-z, 0-9 and - inside, at most 40 characters), got ${JSON.stringify(input)}`,
@@ -38,11 +35,99 @@ const glob = z.string().regex(/^\/[ -~\u00A0-\uFFFF]*$/, {
 })
 
 const local = (ports: number) =>
-  z.strictObject({
-    local: z
-      .strictObject({ports: z.int().min(1024).max(65_000).describe(`The first of the ${ports} ports its processes listen on.`)})
-      .describe('The cluster is a set of processes on this machine.'),
+  z
+    .strictObject({ports: z.int().min(1024).max(65_000).describe(`The first of the ${ports} ports its processes listen on.`)})
+    .describe('The cluster is a set of processes on this machine.')
+
+const quantity = z.string().regex(/^[1-9]\d*(Mi|Gi|Ti)$/, {
+  error: ({input}) => `expected a size such as 10Gi, got ${JSON.stringify(input)}`,
+})
+
+/** What every cluster on Kubernetes may say of itself. */
+const kubernetesCluster = {
+  context: z.string().min(1).describe('The context of the kubeconfig that leads to the cluster.'),
+  kubeconfig: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The kubeconfig, from the folder of this file; KUBECONFIG or ~/.kube/config unless given.'),
+  storageClass: z.string().min(1).optional().describe('The storage class of its volumes; the default one of the cluster unless given.'),
+  certManager: z
+    .boolean()
+    .default(true)
+    .describe(
+      "cert-manager keeps the root CA and Vault's certificates, and is installed where there is none. Without it, lkeobs makes them itself.",
+    ),
+  secretsOperator: z
+    .boolean()
+    .default(true)
+    .describe('Vault Secrets Operator brings leaves to collectors and renews them. Without it, a Vault agent beside each collector does.'),
+}
+
+const kubernetesEdge = z
+  .strictObject({
+    ...kubernetesCluster,
+    instrumentation: z.boolean().default(false).describe('Whether the OpenTelemetry operator injects SDKs into annotated workloads.'),
   })
+  .describe('The cluster is a Kubernetes cluster that exists.')
+
+const bucket = z.strictObject({
+  bucket: z.string().min(3).max(63).describe('The name of the bucket.'),
+  secret: z.string().min(1).describe('A Secret in the namespace lkeobs with access_key_id and secret_access_key, limited to this bucket.'),
+})
+
+const kubernetesHub = z
+  .strictObject({
+    ...kubernetesCluster,
+    grafana: z.boolean().default(true).describe('Whether Grafana is installed beside the stores.'),
+    gateway: z
+      .strictObject({
+        replicas: z.int().min(1).max(20).default(2).describe('How many gateways run at least.'),
+        maxReplicas: z.int().min(1).max(50).default(6).describe('How many the autoscaler may make of them.'),
+        queue: quantity.default('10Gi').describe('The volume on which each gateway keeps what a store or destination has not taken yet.'),
+        annotations: z
+          .record(z.string(), z.string())
+          .default({})
+          .describe('Annotations of its LoadBalancer Service, over those for Linode.'),
+        sourceRanges: z
+          .array(z.string().describe('A network in CIDR notation.'))
+          .default([])
+          .describe('CIDRs that may dial in; anybody unless given. Mutual TLS guards the door either way.'),
+      })
+      .prefault({})
+      .describe('The gateways, which receive what edges send.'),
+    stores: z
+      .strictObject({
+        retentionDays: z.int().min(1).max(3650).default(15).describe('How many days metrics, logs and traces are kept.'),
+        size: quantity.default('50Gi').describe('The volume of each store.'),
+        objectStorage: z
+          .strictObject({
+            endpoint: z.string().min(1).describe('Host of the S3 endpoint: us-ord-1.linodeobjects.com.'),
+            region: z.string().min(1).describe('The region of the buckets.'),
+            loki: bucket.describe('Where logs go.'),
+            tempo: bucket.describe('Where traces go.'),
+          })
+          .optional()
+          .describe('Logs and traces in Linode Object Storage, one bucket and one limited key each. On volumes unless given.'),
+      })
+      .prefault({})
+      .describe('Prometheus, Loki and Tempo.'),
+  })
+  .describe('The cluster is a Kubernetes cluster that exists.')
+
+/** Exactly one platform; not a union, so that a mistake in it is reported where it stands. */
+const oneOf = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z
+    .strictObject(shape)
+    .superRefine((platforms, context) => {
+      const named = Object.values(platforms).filter((platform) => platform !== undefined).length
+      if (named !== 1)
+        context.addIssue({
+          code: 'custom',
+          message: `expected one of ${Object.keys(shape).join(', ')}, got ${named === 0 ? 'none' : 'more'}`,
+        })
+    })
+    .meta({minProperties: 1, maxProperties: 1})
 
 const seal = z
   .enum(['static'])
@@ -52,19 +137,23 @@ const seal = z
 export const edgeSchema = z
   .strictObject({
     name: label.describe('The name of the edge: a DNS label, unlike any other in the fleet.'),
-    platform: local(portsOfEdge).describe('Where the edge runs.'),
+    platform: oneOf({local: local(portsOfEdge).optional(), kubernetes: kubernetesEdge.optional()}).describe('Where the edge runs.'),
     logs: z
       .array(glob.describe('An absolute path, which may hold wildcards.'))
       .default([])
-      .describe('The log files the agent of the edge follows.'),
+      .describe('The log files the agent of the edge follows; on Kubernetes it follows those of all containers anyway.'),
     vault: z.strictObject({seal}).prefault({}).describe('The Vault of the edge, which issues its certificates.'),
   })
   .describe('A cluster that sends its telemetry to the hub.')
 
 const hubSchema = z.strictObject({
   name: label.describe('The name of the hub: a DNS label.'),
-  platform: local(portsOfHub).describe('Where the hub runs.'),
-  endpoint: endpoint.describe('What edges dial, host:port. The host is a name, an IPv4 address or an IPv6 address in brackets.'),
+  platform: oneOf({local: local(portsOfHub).optional(), kubernetes: kubernetesHub.optional()}).describe('Where the hub runs.'),
+  endpoint: endpoint
+    .optional()
+    .describe(
+      'What edges dial, host:port. The host is a name, an IPv4 address or an IPv6 address in brackets. On Kubernetes it is the address of the load balancer unless given.',
+    ),
   vault: z
     .strictObject({
       replicas: z.literal([1, 3, 5]).default(3).describe('How many Vaults keep the data of the fleet together.'),
@@ -73,55 +162,6 @@ const hubSchema = z.strictObject({
     .prefault({})
     .describe('The Vault of the hub, which signs the issuer of every edge.'),
 })
-
-// What the cross checks need, taken from a file that may have other problems: a person sees all of them at once.
-const seenCluster = z
-  .object({
-    name: z.string().optional().catch(undefined),
-    platform: z.optional(z.object({local: z.object({ports: z.int()})})).catch(undefined),
-  })
-  .catch({})
-const seenFleet = z.object({hub: seenCluster, edges: z.array(seenCluster).catch([])}).catch({hub: {}, edges: []})
-
-type Seen = z.infer<typeof seenCluster> & {readonly path: readonly (string | number)[]; readonly ports: number}
-
-const seenIn = (data: unknown): readonly Seen[] => {
-  const {hub, edges} = seenFleet.parse(data)
-  return [{...hub, path: ['hub'], ports: portsOfHub}, ...edges.map((edge, at) => ({...edge, path: ['edges', at], ports: portsOfEdge}))]
-}
-
-const firstOf = ({platform}: Seen): number => platform?.local.ports ?? Number.NaN
-const overlaps = (one: Seen, other: Seen): boolean =>
-  firstOf(one) < firstOf(other) + other.ports && firstOf(other) < firstOf(one) + one.ports
-const rangeOf = (seen: Seen): string => `${firstOf(seen)} to ${firstOf(seen) + seen.ports - 1}`
-
-type Clash = {
-  readonly key: readonly string[]
-  readonly is: (one: Seen, other: Seen) => boolean
-  readonly say: (one: Seen, other: Seen) => string
-}
-
-const clashes: readonly Clash[] = [
-  {
-    key: ['name'],
-    is: (one, other) => one.name !== undefined && one.name === other.name,
-    say: (one, other) => `${one.name} is the name of ${other.path.length === 1 ? 'the hub' : 'another edge'}`,
-  },
-  {
-    key: ['platform', 'local', 'ports'],
-    is: overlaps,
-    say: (one, other) => `the ports ${rangeOf(one)} overlap ${rangeOf(other)} of ${other.name ?? other.path.join('.')}`,
-  },
-]
-
-/** Where two places of the file do not go together; `other` is the place that came first. */
-const disagreements = (data: unknown) =>
-  clashes.flatMap(({key, is, say}) =>
-    seenIn(data).flatMap((one, at, all) => {
-      const other = all.slice(0, at).find((before) => is(one, before))
-      return other ? [{path: [...one.path, ...key], other: [...other.path, ...key], message: say(one, other)}] : []
-    }),
-  )
 
 export const fleetSchema = z
   .strictObject({
@@ -132,7 +172,8 @@ export const fleetSchema = z
   })
   .superRefine(
     (data, context) => {
-      for (const {path, other, message} of disagreements(data)) context.addIssue({code: 'custom', path, message, params: {other}})
+      for (const {path, other, message} of disagreements(data))
+        context.addIssue({code: 'custom', path: [...path], message, params: {other}})
     },
     {when: () => true},
   )

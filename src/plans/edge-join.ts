@@ -1,42 +1,36 @@
-import {hubCaFile} from '../components/agent.ts'
-import type {EdgeCluster, HubCluster} from '../clusters.ts'
-import type {Plan, Step, Task} from '../steps/step.ts'
-import type {Tools} from '../tools/index.ts'
+import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
+import type {Plan, Task} from '../steps/step.ts'
 import {registered, trusted} from '../trust/bundle.ts'
-import {leafAccess, leafFits, leafRole} from '../trust/leaf.ts'
+import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {vaultUp} from './vault.ts'
 
 const issuerDays = 365
 
 /** An edge: its own Vault, an issuer signed by the hub, a leaf, and an agent that sends. */
-export const edgeJoin = (hub: HubCluster, edge: EdgeCluster, tools: Tools): Plan => ({
+export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => ({
   command: `edge join ${edge.name}`,
   title: `Edge ${edge.name} joins ${hub.name}.`,
-  steps: [...edgeIdentity(hub, edge, tools), trusted(hub.platform, hub.vault), ...edgeAgent(hub, edge)],
+  steps: [...edgeIdentity(hub, edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
 })
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
-export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster, tools: Tools): readonly Task[] => {
-  const {name, platform, vault} = edge
+export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => {
+  const {name, vault} = edge
   return [
-    ...vaultUp(edge, tools),
+    ...edge.prepared(),
+    ...vaultUp(edge),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signedByHub(hub, name)),
-    written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', leafRole(edge.leaf, 'client')),
-    ...leafAccess(vault, platform, edge.leaf),
-    leafFits(vault, platform, tools.files, edge.leaf),
-    platform.runs(edge.leafAgent),
+    written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', async () => leafRole(await edge.leaf(), 'client')),
+    leafPolicyWritten(vault, name, 'pki/issue/agent'),
+    ...edge.leafDelivered(),
     registered(hub.vault, vault, name),
   ]
 }
 
 /** What comes after the gateway trusts it: the agent, which sends. */
-export const edgeAgent = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [
-  hubCaHanded(hub, edge),
-  ...Object.values(edge.components).map((component) => edge.platform.runs(component)),
-  edge.platform.logsBounded(),
-]
+export const edgeAgent = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [...edge.agentRuns(hub), ...edge.tidied()]
 
 const signedByHub = ({vault}: HubCluster, name: string): Signer => ({
   certificate: async () => (await issuerOf(vault, 'pki_edge')) ?? '',
@@ -49,11 +43,4 @@ const signedByHub = ({vault}: HubCluster, name: string): Signer => ({
     })
     return certificate
   },
-})
-
-/** The agent trusts the hub by its root CA, handed to it. */
-const hubCaHanded = (hub: HubCluster, {name, platform}: EdgeCluster): Step => ({
-  title: `root CA of ${hub.name} in the hands of the agent on ${name}`,
-  done: async () => ((await platform.read('agent', hubCaFile)) === (await hub.platform.rootCa()) ? true : 'not there, or another'),
-  apply: async () => platform.hand('agent', hubCaFile, await hub.platform.rootCa()),
 })

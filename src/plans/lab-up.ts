@@ -1,9 +1,10 @@
 import path from 'node:path'
-import {type EdgeCluster, type Fleet, openFleet} from '../clusters.ts'
+import {type Fleet, openFleet} from '../clusters.ts'
 import {newLabFleet, withLabEdges} from '../fleet/edit.ts'
 import {parseFleet} from '../fleet/load.ts'
 import {count} from '../output.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
+import type {EdgeCluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {trusted} from '../trust/bundle.ts'
@@ -36,8 +37,8 @@ export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
     programsInstalled(['lab'], tools),
     fleetFileWritten({file, hub, edges}, tools),
     ...hubSteps(hub, tools),
-    forEach(edges, 'edges', (edge) => edgeIdentity(hub, edge, tools)),
-    trusted(hub.platform, hub.vault),
+    forEach(edges, 'edges', (edge) => edgeIdentity(hub, edge)),
+    trusted(hub, hub.vault),
     forEach(edges, 'agents', (edge) => edgeAgent(hub, edge)),
   ],
 })

@@ -1,49 +1,39 @@
 import {randomBytes} from 'node:crypto'
-import {adminPasswordFile, type Cluster, sealKeyFile} from '../clusters.ts'
+import type {Cluster} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import type {Step, Task} from '../steps/step.ts'
 import {until} from '../steps/wait.ts'
-import type {Tools} from '../tools/index.ts'
+import {adminPasswordFile, sealKeyFile} from '../trust/admin.ts'
 
 const selfInitialisesWithinMs = 20_000
 const lockedOut = 'its administrator cannot log in'
 
 /** A cluster's Vault: TLS, Raft, unsealed by its own key, one administrator. */
-export const vaultUp = (cluster: Cluster, tools: Tools): readonly Task[] => {
-  const {name, platform, vaultNodes} = cluster
-  const nodes = vaultNodes.map((node) => platform.runs(node))
+export const vaultUp = (cluster: Cluster): readonly Task[] => {
+  const {name, processes} = cluster
+  const where = processes ? '(in a file beside its data: this is a lab)' : '(in a Secret)'
   return [
-    platform.hasRootCa(),
-    secretFile(cluster, `seal key of Vault on ${name} (in a file beside its data: this is a lab)`, sealKeyFile, 32),
+    ...cluster.hasRootCa(),
+    secretFile(cluster, `seal key of Vault on ${name} ${where}`, sealKeyFile, 32),
     secretFile(cluster, `password of Vault's administrator on ${name}`, adminPasswordFile, 24),
-    ...vaultNodes.map((node) => platform.hasServerCertificate(node.name, ['localhost', platform.place(node.name).host])),
-    // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
-    {title: `Vault nodes on ${name}`, concurrency: nodes.length, steps: nodes},
-    unsealed(cluster, nodes, tools),
+    ...cluster.vaultRuns(),
+    unsealed(cluster),
   ]
 }
 
-const secretFile = ({platform}: Cluster, title: string, file: string, byteLength: number): Step => ({
+const secretFile = (cluster: Cluster, title: string, file: string, byteLength: number): Step => ({
   title,
-  done: async () => ((await platform.read('vault', file)) === undefined ? 'there is none' : true),
-  apply: () => platform.hand('vault', file, new Secret(randomBytes(byteLength).toString('hex'))),
+  done: async () => ((await cluster.read('vault', file)) === undefined ? 'there is none' : true),
+  apply: () => cluster.hand('vault', file, new Secret(randomBytes(byteLength).toString('hex'))),
 })
 
 type RaftConfiguration = {readonly config: {readonly servers: readonly object[]}}
 
-const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step => {
-  const {name, platform, vault, vaultNodes} = cluster
-  const {length: count} = vaultNodes
-
-  const seals = () =>
-    Promise.all(
-      vaultNodes.map(({name: node}) =>
-        tools.vault({address: `https://${platform.place(node).address('api')}`, ca: platform.rootCa}).sealStatus(),
-      ),
-    )
+const unsealed = (cluster: Cluster): Step => {
+  const {name, vault, vaultReplicas: count} = cluster
 
   const open = async (): Promise<true | string> => {
-    const ready = (await seals()).filter((seal) => seal?.sealed === false).length
+    const ready = (await cluster.vaultSeals()).filter((seal) => seal?.sealed === false).length
     if (ready < count) return `${ready} of ${count} nodes unsealed`
     if (!(await vault.accepts())) return lockedOut
     // a node that joined gets its vote ten seconds later, which nobody has to wait for
@@ -55,17 +45,13 @@ const unsealed = (cluster: Cluster, nodes: readonly Step[], tools: Tools): Step 
     title: `Vault on ${name}: ${count} of ${count} nodes unsealed by the static key`,
     done: open,
     async apply(tell) {
-      if ((await seals()).every((seal) => seal === undefined)) return
+      if ((await cluster.vaultSeals()).every((seal) => seal === undefined)) return
       const seen = await until(open, {forMs: selfInitialisesWithinMs, tell})
-      if (seen !== lockedOut) return
+      if (seen !== lockedOut || !cluster.vaultRemade) return
       // stopped while it initialised itself, or its password file was removed: nobody will ever log in. What a lab's Vault
       // holds, the steps that follow make again
       tell('made anew: nobody could log in', 'lasting')
-      for (const node of vaultNodes) {
-        await platform.stopped(node.name, '').apply(tell)
-        await tools.files.remove(platform.place(node.name).file('data'))
-      }
-      await Promise.all(nodes.map((node) => node.apply(tell)))
+      await cluster.vaultRemade(tell)
     },
     patienceMs: selfInitialisesWithinMs,
   }

@@ -1,6 +1,12 @@
+import type {Signal} from '../collector/config.ts'
 import type {Component} from '../components/component.ts'
+import type {ProgramName} from '../programs/catalogue.ts'
 import type {Secret} from '../secret.ts'
-import type {Step} from '../steps/step.ts'
+import type {Task, Tell} from '../steps/step.ts'
+import type {Canary} from '../tools/otlp.ts'
+import type {Counters} from '../tools/stores.ts'
+import type {SealStatus, Vault} from '../tools/vault.ts'
+import type {LeafWish} from '../trust/leaf.ts'
 
 /** Where a component is, as it sees itself: what its own configuration may name. */
 export type Place = {
@@ -22,33 +28,81 @@ export type ComponentState = {
   readonly pid?: number
   readonly residentBytes?: number
   readonly upMs?: number
-  readonly log: string
+  readonly log?: string
 }
 
 /**
- * A cluster of the fleet: puts a component there, gives its endpoint, hands it files, restarts it, reads its log.
+ * A cluster of the fleet, as its platform knows it: puts components there, hands them files, says how they are.
  * Everything that decides (collector configuration, PKI layout, verification) is written once, above it.
  */
-export type Platform = {
-  readonly cluster: string
-  place(component: string): Place
-  /** A step: the component runs as described, and is ready. */
-  runs(component: Component): Step
-  /** A step: nothing of the component runs. */
-  stopped(component: string, title: string): Step
-  inspect(component: Component): Promise<ComponentState>
+export type Cluster = {
+  readonly name: string
+  readonly role: 'hub' | 'edge'
+  /** The external programs it is driven with. */
+  readonly programs: readonly ProgramName[]
+  /** Throws where something must be so before anything is changed, and is not. Only reads. */
+  checked(): Promise<void>
+  /** What everything else stands on. */
+  prepared(): readonly Task[]
+  /** What is left to do when everything runs. */
+  tidied(): readonly Task[]
+
+  /** The root CA of the cluster (PEM). */
+  rootCa(): Promise<string>
+  hasRootCa(): readonly Task[]
+  /** The certificate for an intermediate CA's request, signed by the root CA. */
+  signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
+
   /** A file that was handed to a component; undefined when there is none. */
   read(component: string, file: string): Promise<string | undefined>
   hand(component: string, file: string, content: string | Secret): Promise<void>
-  log(component: string, lines: number): Promise<readonly string[]>
-  /** A step: what its components log does not fill the disk. */
-  logsBounded(): Step
-  /** The root CA of the cluster (PEM). */
-  rootCa(): Promise<string>
-  /** A step: the cluster has a root CA. */
-  hasRootCa(): Step
-  /** A step: the component holds `tls.pem` (certificate and key) for its names, signed by the root CA. */
-  hasServerCertificate(component: string, names: readonly string[]): Step
-  /** The certificate for an intermediate CA's request, signed by the root CA. */
-  signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
+
+  /** Its Vault, as the administrator. */
+  readonly vault: Vault
+  /** Vault's nodes run, each with a certificate of the root CA. */
+  vaultRuns(): readonly Task[]
+  /** How many nodes there are to be. */
+  readonly vaultReplicas: number
+  /** The seal of every node; undefined for one that does not answer. */
+  vaultSeals(): Promise<readonly (SealStatus | undefined)[]>
+  /** Makes a Vault anew into which nobody can log in. Only where what it holds can be made again. */
+  vaultRemade?(tell: Tell): Promise<void>
+
+  /** What the leaf of its collector is for. */
+  leaf(): Promise<LeafWish>
+  /** The leaf is in the collector's hands and renews by itself; what may be issued to whom is in Vault already. */
+  leafDelivered(): readonly Task[]
+  /** The leaf in the collector's hands (PEM). */
+  leafNow(): Promise<string | undefined>
+
+  inspect(): Promise<readonly ComponentState[]>
+  /** The last lines of what a collector logged. */
+  log(collector: string, lines: number): Promise<readonly string[]>
+  /** A collector's own counters; undefined when it does not answer. */
+  counters(collector: string): Promise<Counters | undefined>
+  /** What runs as processes of this machine, in the order in which it starts; left out elsewhere. */
+  readonly processes?: readonly Component[]
+}
+
+/** Base URLs of the hub's stores, for reading back. */
+export type Stores = {readonly prometheus: string; readonly loki: string; readonly tempo: string}
+
+export type HubCluster = Cluster & {
+  readonly role: 'hub'
+  /** What edges dial, `host:port`. */
+  endpoint(): Promise<string>
+  /** Good until the command ends. */
+  stores(): Promise<Stores>
+  storesRun(): readonly Task[]
+  gatewayRuns(): readonly Task[]
+}
+
+export type EdgeCluster = Cluster & {
+  readonly role: 'edge'
+  /** Agents send to this hub, by its root CA. */
+  agentRuns(hub: HubCluster): readonly Task[]
+  /** Where workloads send OTLP over HTTP. */
+  readonly otlp: string
+  /** Sends a canary from where workloads are. `true` when the agent accepted it, otherwise why not. */
+  sendCanary(signal: Signal, canary: Canary): Promise<true | string>
 }

@@ -1,7 +1,7 @@
-import type {EdgeCluster, Fleet, HubCluster} from '../clusters.ts'
+import type {Fleet} from '../clusters.ts'
 import {counted, type Signal, signals} from '../collector/config.ts'
-import {leafFile} from '../components/gateway.ts'
 import {dim, duration, mark, nextCommands, table} from '../output.ts'
+import type {EdgeCluster, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
@@ -32,12 +32,10 @@ const silentSeconds = 60
 
 /** The fleet as its hub sees it. */
 export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
-  const components = await Promise.all(
-    [...hub.vaultNodes, ...Object.values(hub.components)].map(
-      async (component) => [component.name, (await hub.platform.inspect(component)).state] as const,
-    ),
-  )
-  const seen = await Promise.all(edges.map((edge) => edgeStatus(http, hub, edge)))
+  const stores = await hub.stores()
+  const [states, ...seen] = await Promise.all([hub.inspect(), ...edges.map((edge) => edgeStatus(http, stores, edge))])
+  // who keeps the leaf fresh is seen by the leaf
+  const components = states.filter(({component}) => component !== 'leaf').map(({component, state}) => [component, state] as const)
   return {
     fleet: file.fleet.fleet,
     ok: components.every(([, state]) => state === 'ready') && seen.every(({ok}) => ok),
@@ -46,14 +44,14 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
   }
 }
 
-const edgeStatus = async (http: Http, {stores}: HubCluster, {name, platform}: EdgeCluster): Promise<EdgeStatus> => {
+const edgeStatus = async (http: Http, stores: Stores, {name, leafNow}: EdgeCluster): Promise<EdgeStatus> => {
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
   const heard = `{__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"}`
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
   const [freshSeconds, queued, pem, ...flows] = await Promise.all([
     ask(`time() - (max(timestamp(${heard})) or max(max_over_time(timestamp(${heard})[1h:15s])))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
-    platform.read('agent', leafFile),
+    leafNow(),
     ...signals.map(async (signal): Promise<Flow> => {
       const sent = await ask(`sum(increase(otelcol_exporter_sent_${counted[signal]}_total${of}[5m]))`)
       return sent === undefined ? 'unknown' : sent > 0 ? 'sending' : 'idle'

@@ -1,7 +1,7 @@
-import {type Cluster, componentsOf, type Fleet} from '../clusters.ts'
+import type {Fleet} from '../clusters.ts'
 import {bytes, count, duration, mark, nextCommands, table} from '../output.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
-import type {ComponentState} from '../platforms/platform.ts'
+import type {Cluster, ComponentState} from '../platforms/platform.ts'
 import type {Outcome} from '../steps/step.ts'
 import {verificationText} from '../verify/report.ts'
 import type {Verification} from '../verify/verify.ts'
@@ -26,14 +26,13 @@ export const labStatus = async ({file, hub, edges}: Fleet): Promise<LabStatus> =
   }
 }
 
-const inspectAll = (cluster: Cluster): Promise<readonly LabComponent[]> =>
-  Promise.all(
-    componentsOf(cluster).map(async (component) => ({
-      cluster: cluster.name,
-      ...(await cluster.platform.inspect(component)),
-      ...(component.url !== undefined && {url: component.url}),
-    })),
-  )
+const inspectAll = async ({name: cluster, inspect, processes = []}: Cluster): Promise<readonly LabComponent[]> => {
+  const urls = new Map(processes.map(({name, url}) => [name, url]))
+  return (await inspect()).map((state) => {
+    const url = urls.get(state.component)
+    return {cluster, ...state, ...(url !== undefined && {url})}
+  })
+}
 
 export const labStatusText = ({fleet, ok, components, residentBytes}: LabStatus): string => {
   const rows = components.map(({cluster, component, state, pid, residentBytes: memory, upMs, url}) => [
@@ -56,7 +55,9 @@ export const labStatusText = ({fleet, ok, components, residentBytes}: LabStatus)
 
 /** Where things are: what a person opens or sends to. */
 const places = ({hub, edges}: Fleet) => [
-  ...Object.entries(hub.components).map(([component, {url = ''}]) => ({cluster: hub.name, component, url})),
+  ...(hub.processes ?? [])
+    .filter(({name, url}) => url !== undefined && !name.startsWith('vault'))
+    .map(({name: component, url = ''}) => ({cluster: hub.name, component, url})),
   {cluster: hub.name, component: 'vault', url: hub.vault.address},
   ...edges.map(({name, otlp}) => ({cluster: name, component: 'OTLP in (HTTP)', url: otlp})),
 ]

@@ -37,8 +37,11 @@ export const readTempo = async (http: Http, base: string, traceId: string): Prom
   return answer?.status === 200 ? answer.body : undefined
 }
 
+/** Samples of a process's own metrics page. */
+export type Counters = readonly (Sample & {readonly name: string})[]
+
 /** The samples of a page in the Prometheus text format; undefined when nobody answers. */
-export const readCounters = async (http: Http, url: string): Promise<readonly (Sample & {readonly name: string})[] | undefined> => {
+export const readCounters = async (http: Http, url: string): Promise<Counters | undefined> => {
   const answer = await http.get(url)
   if (answer?.status !== 200) return undefined
   return answer.body.split('\n').flatMap((line) => {

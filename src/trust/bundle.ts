@@ -1,4 +1,5 @@
-import type {Platform} from '../platforms/platform.ts'
+import {hubCaFile} from '../components/agent.ts'
+import type {Cluster} from '../platforms/platform.ts'
 import type {Step} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import type {X509} from '../tools/x509.ts'
@@ -12,8 +13,11 @@ const edges = `${registry}/edges`
 export const trustBundleFile = 'clients.pem'
 const nobodyFile = 'nobody.pem'
 
+/** Whoever hands files to components. */
+type Hands = Pick<Cluster, 'read' | 'hand'>
+
 /** A trust bundle may not be empty: the collector would keep the one it has. This certificate fills it and admits nobody. */
-export const nobody = (gateway: Platform, x509: X509): Step => ({
+export const nobody = (gateway: Hands, x509: X509): Step => ({
   title: 'a certificate whose key was thrown away, for a gateway that trusts no edge yet',
   done: async () => ((await gateway.read('gateway', nobodyFile)) === undefined ? 'there is none' : true),
   async apply() {
@@ -38,7 +42,7 @@ export const registered = (hub: Vault, edge: Vault, name: string): Step => {
 }
 
 /** The gateway trusts exactly the issuers of the edges the hub knows. It takes a new bundle up by itself within seconds. */
-export const trusted = (gateway: Platform, hub: Vault): Step => {
+export const trusted = (gateway: Hands, hub: Vault): Step => {
   const wish = async (): Promise<string> => {
     const names = (await hub.list(edges)).toSorted()
     const issuers = await Promise.all(names.map(async (name) => (await hub.read<{issuer: string}>(`${edges}/${name}`))?.issuer ?? ''))
@@ -50,3 +54,10 @@ export const trusted = (gateway: Platform, hub: Vault): Step => {
     apply: async () => gateway.hand('gateway', trustBundleFile, await wish()),
   }
 }
+
+/** The agent trusts the hub by its root CA, handed to it. */
+export const hubCaHanded = (hub: Pick<Cluster, 'name' | 'rootCa'>, edge: Pick<Cluster, 'name' | 'read' | 'hand'>): Step => ({
+  title: `root CA of ${hub.name} in the hands of the agent on ${edge.name}`,
+  done: async () => ((await edge.read('agent', hubCaFile)) === (await hub.rootCa()) ? true : 'not there, or another'),
+  apply: async () => edge.hand('agent', hubCaFile, await hub.rootCa()),
+})

@@ -6,17 +6,22 @@ import {isSignedBy, readCertificate} from '../tools/x509.ts'
 const daySeconds = 86_400
 const renewBeforeMs = 30 * daySeconds * 1000
 
+type Values = Readonly<Record<string, unknown>>
+
 /** A path of Vault holds these values; fields that are not wished for are left alone. */
-export const written = (vault: Vault, title: string, path: string, wish: Readonly<Record<string, unknown>>): Step => ({
-  title,
-  async done() {
-    const found = await vault.read<Record<string, unknown>>(path)
-    if (found === undefined) return 'there is none'
-    const differing = Object.entries(wish).find(([key, value]) => !isDeepStrictEqual(found[key], value))
-    return differing === undefined ? true : `${differing[0]} differs`
-  },
-  apply: async () => void (await vault.write(path, wish)),
-})
+export const written = (vault: Vault, title: string, path: string, wished: Values | (() => Promise<Values>)): Step => {
+  const wish = async () => (typeof wished === 'function' ? wished() : wished)
+  return {
+    title,
+    async done() {
+      const found = await vault.read<Record<string, unknown>>(path)
+      if (found === undefined) return 'there is none'
+      const differing = Object.entries(await wish()).find(([key, value]) => !isDeepStrictEqual(found[key], value))
+      return differing === undefined ? true : `${differing[0]} differs`
+    },
+    apply: async () => void (await vault.write(path, await wish())),
+  }
+}
 
 type Mounts = Readonly<Record<string, {readonly type: string; readonly config: {readonly max_lease_ttl: number}} | undefined>>
 
@@ -36,7 +41,7 @@ export const mounted = (vault: Vault, title: string, path: string, type: 'pki' |
 })
 
 /** An auth method at its usual path. */
-export const authEnabled = (vault: Vault, title: string, type: 'approle'): Step => ({
+export const authEnabled = (vault: Vault, title: string, type: 'approle' | 'kubernetes'): Step => ({
   title,
   done: async () => ((await vault.read<Record<string, unknown>>('sys/auth'))?.[`${type}/`] === undefined ? 'there is none' : true),
   apply: async () => void (await vault.write(`sys/auth/${type}`, {type})),

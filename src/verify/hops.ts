@@ -1,14 +1,10 @@
-import type {EdgeCluster, HubCluster} from '../clusters.ts'
+import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import {counted, type Signal} from '../collector/config.ts'
 import {count} from '../output.ts'
-import type {Platform} from '../platforms/platform.ts'
-import type {Http} from '../tools/http.ts'
-import {readCounters, type Sample} from '../tools/stores.ts'
-
-type Counters = readonly (Sample & {readonly name: string})[] | undefined
+import type {Counters} from '../tools/stores.ts'
 
 /** The collectors' own counters on a canary's way, read at one moment. Undefined: the collector does not answer. */
-export type Snapshot = {readonly agent: Counters; readonly gateway: Counters}
+export type Snapshot = {readonly agent: Counters | undefined; readonly gateway: Counters | undefined}
 
 /** Where a canary was last counted, and what is known of why it went no further. */
 export type LastHop = {readonly hop: string; readonly reason: string}
@@ -20,29 +16,26 @@ const toStore = {metrics: 'otlp_http/prometheus', logs: 'otlp_http/loki', traces
   string
 >
 
-const countersOf = (http: Http, platform: Platform, collector: string): Promise<Counters> =>
-  readCounters(http, `http://${platform.place(collector).address('counters')}/metrics`)
-
-export const snapshot = async (http: Http, hub: HubCluster, edge: EdgeCluster): Promise<Snapshot> => {
-  const [agent, gateway] = await Promise.all([countersOf(http, edge.platform, 'agent'), countersOf(http, hub.platform, 'gateway')])
+export const snapshot = async (hub: HubCluster, edge: EdgeCluster): Promise<Snapshot> => {
+  const [agent, gateway] = await Promise.all([edge.counters('agent'), hub.counters('gateway')])
   return {agent, gateway}
 }
 
-const sum = (counters: NonNullable<Counters>, name: string, labels: Readonly<Record<string, string>>): number =>
+const sum = (counters: Counters, name: string, labels: Readonly<Record<string, string>>): number =>
   counters
     .filter((sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
     .reduce((total, {value}) => total + value, 0)
 
-const sentBy = (counters: NonNullable<Counters>, signal: Signal, exporter: string) =>
+const sentBy = (counters: Counters, signal: Signal, exporter: string) =>
   sum(counters, `otelcol_exporter_sent_${counted[signal]}`, {exporter})
-const queuedAt = (counters: NonNullable<Counters>, signal: Signal, exporter: string) =>
+const queuedAt = (counters: Counters, signal: Signal, exporter: string) =>
   sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
 
 /**
  * Whether the exporter has sent on what the canary was among: more was sent than waited before it
  * came, or something was sent and nothing waits any more. With several consumers a canary can overtake what is retried, so this is a close guess, not a proof.
  */
-const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, exporter: string): boolean => {
+const passed = (before: Counters | undefined, now: Counters, signal: Signal, exporter: string): boolean => {
   const sentNow = sentBy(now, signal, exporter)
   const [sent, queued] = before === undefined ? [0, 0] : [sentBy(before, signal, exporter), queuedAt(before, signal, exporter)]
   // one that was restarted meanwhile counts from nothing again
@@ -51,25 +44,18 @@ const passed = (before: Counters, now: NonNullable<Counters>, signal: Signal, ex
 }
 
 /** Follows a canary that the agent accepted and the store does not return. */
-export const lastHop = async (
-  http: Http,
-  hub: HubCluster,
-  edge: EdgeCluster,
-  signal: Signal,
-  before: Snapshot,
-  sinceMs: number,
-): Promise<LastHop> => {
-  const now = await snapshot(http, hub, edge)
+export const lastHop = async (hub: HubCluster, edge: EdgeCluster, signal: Signal, before: Snapshot, sinceMs: number): Promise<LastHop> => {
+  const now = await snapshot(hub, edge)
   if (now.agent === undefined) return {hop: 'agent', reason: 'it stopped answering after it had accepted the canary'}
   if (!passed(before.agent, now.agent, signal, toGateway)) {
     const queued = queuedAt(now.agent, signal, toGateway)
-    return {hop: 'agent', reason: `${await complaint(edge.platform, 'agent', toGateway, sinceMs)}; ${count(queued, 'item')} in its queue`}
+    return {hop: 'agent', reason: `${await complaint(edge, 'agent', toGateway, sinceMs)}; ${count(queued, 'item')} in its queue`}
   }
   if (now.gateway === undefined) return {hop: 'agent', reason: 'the gateway does not answer'}
   const exporter = toStore[signal]
   if (!passed(before.gateway, now.gateway, signal, exporter)) {
     const queued = queuedAt(now.gateway, signal, exporter)
-    return {hop: 'gateway', reason: `${await complaint(hub.platform, 'gateway', exporter, sinceMs)}; ${count(queued, 'item')} in its queue`}
+    return {hop: 'gateway', reason: `${await complaint(hub, 'gateway', exporter, sinceMs)}; ${count(queued, 'item')} in its queue`}
   }
   return {hop: 'gateway', reason: 'it sent the canary on, and the store does not return it'}
 }
@@ -87,8 +73,8 @@ const known: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** What an exporter last complained about in the collector's log. */
-const complaint = async (platform: Platform, collector: string, exporter: string, sinceMs: number): Promise<string> => {
-  const lines = await platform.log(collector, 400)
+const complaint = async (cluster: Cluster, collector: string, exporter: string, sinceMs: number): Promise<string> => {
+  const lines = await cluster.log(collector, 400)
   // an exporter that retries says so only every few seconds
   const recent = lines.filter(
     (line) => line.includes(exporter) && line.includes('"error"') && Date.parse(line.split('\t')[0] ?? '') > sinceMs - 30_000,

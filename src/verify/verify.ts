@@ -1,9 +1,9 @@
 import {randomBytes} from 'node:crypto'
 import {setTimeout as sleep} from 'node:timers/promises'
-import type {EdgeCluster, HubCluster} from '../clusters.ts'
+import type {EdgeCluster, HubCluster, Stores} from '../platforms/platform.ts'
 import type {Signal} from '../collector/config.ts'
 import type {Http} from '../tools/http.ts'
-import {type Canary, sendOtlp} from '../tools/otlp.ts'
+import type {Canary} from '../tools/otlp.ts'
 import {countLoki, queryPrometheus, readTempo} from '../tools/stores.ts'
 import {lastHop, type Snapshot, snapshot} from './hops.ts'
 
@@ -39,19 +39,19 @@ const signOfLifeMs = process.stderr.isTTY ? 2000 : 10_000
 
 type ReadBack = {
   readonly store: string
-  readonly arrived: (http: Http, hub: HubCluster, edge: string, canary: Canary, run: string) => Promise<boolean>
+  readonly arrived: (http: Http, stores: Stores, edge: string, canary: Canary, run: string) => Promise<boolean>
 }
 
 /** How each signal is found again: by the run and by the edge that its identity names, never by what is merely there. */
 const readBack: Readonly<Record<Signal, ReadBack>> = {
   metrics: {
     store: 'prometheus',
-    arrived: async (http, {stores}, edge, _, run) =>
+    arrived: async (http, stores, edge, _, run) =>
       ((await queryPrometheus(http, stores.prometheus, `lkeobs_canary{lkeobs_run="${run}",lkeobs_edge="${edge}"}`)) ?? []).length > 0,
   },
   logs: {
     store: 'loki',
-    arrived: async (http, {stores}, edge, _, run) =>
+    arrived: async (http, stores, edge, _, run) =>
       ((await countLoki(
         http,
         stores.loki,
@@ -61,7 +61,7 @@ const readBack: Readonly<Record<Signal, ReadBack>> = {
   },
   traces: {
     store: 'tempo',
-    arrived: async (http, {stores}, edge, {traceId}) => (await readTempo(http, stores.tempo, traceId))?.includes(`"${edge}"`) === true,
+    arrived: async (http, stores, edge, {traceId}) => (await readTempo(http, stores.tempo, traceId))?.includes(`"${edge}"`) === true,
   },
 }
 
@@ -82,9 +82,10 @@ export const verify = async (
     signOfLifeMs,
   )
   try {
+    const stores = await hub.stores()
     const canaries = await Promise.all(
       edges.map(async (edge) => {
-        const way = {http, hub, edge, run, timeoutMs, before: await snapshot(http, hub, edge)}
+        const way = {http, stores, hub, edge, run, timeoutMs, before: await snapshot(hub, edge)}
         return Promise.all(
           signals.map(async (signal) => {
             const result = await follow(way, signal)
@@ -103,6 +104,7 @@ export const verify = async (
 
 type Way = {
   readonly http: Http
+  readonly stores: Stores
   readonly hub: HubCluster
   readonly edge: EdgeCluster
   readonly run: string
@@ -120,17 +122,17 @@ const newCanary = (run: string): Canary => ({
   time: `${Date.now()}000000`,
 })
 
-const follow = async ({http, hub, edge, run, timeoutMs, before}: Way, signal: Signal): Promise<CanaryResult> => {
+const follow = async ({http, stores, hub, edge, run, timeoutMs, before}: Way, signal: Signal): Promise<CanaryResult> => {
   const {store, arrived} = readBack[signal]
   const known = {edge: edge.name, signal, store}
   const canary = newCanary(run)
   const started = Date.now()
-  const accepted = await sendOtlp(http, edge.otlp, signal, canary)
+  const accepted = await edge.sendCanary(signal, canary)
   if (accepted !== true) return {...known, ok: false, lastHop: 'none', reason: `the agent did not accept it: ${accepted}`}
   const acceptedMs = Date.now() - started
   for (const end = started + timeoutMs; Date.now() < end; await sleep(pollMs)) {
-    if (await arrived(http, hub, edge.name, canary, run)) return {...known, ok: true, latencyMs: Date.now() - started, acceptedMs}
+    if (await arrived(http, stores, edge.name, canary, run)) return {...known, ok: true, latencyMs: Date.now() - started, acceptedMs}
   }
-  const {hop, reason} = await lastHop(http, hub, edge, signal, before, started)
+  const {hop, reason} = await lastHop(hub, edge, signal, before, started)
   return {...known, ok: false, acceptedMs, lastHop: hop, reason}
 }

@@ -124,7 +124,7 @@ test('a dollar sign in a value is a dollar sign', () => {
   expect(literal(value)).toEqual({a: '$${env:HOME} $$x $$$$', list: ['$$'], n: 1, on: true, nothing: null})
   const odd = newLabFleet({edges: 1}).replace('name: edge-1', 'name: edge-1\n    logs: ["/srv/${env:HOME}/*.log"]')
   const [edge] = openFleet(fleetOf(odd), fakeWorld().tools).edges
-  const {receivers} = parse(edge?.components['agent']?.files['agent.yaml'] ?? '') as CollectorConfig
+  const {receivers} = parse(edge?.processes?.find(({name}) => name === 'agent')?.files['agent.yaml'] ?? '') as CollectorConfig
   expect(receivers['file_log']?.['include']).toContain('/srv/$${env:HOME}/*.log')
 })
 

@@ -98,7 +98,7 @@ test.for([0, 1, 50])('a new lab of %d edges', (edges) => {
     vault: {replicas: 3, seal: 'static'},
   })
   expect(fleet.edges.map(({name}) => name)).toEqual(Array.from({length: edges}, (_, at) => `edge-${at + 1}`))
-  expect(fleet.edges.map(({platform}) => platform.local.ports)).toEqual(Array.from({length: edges}, (_, at) => 14_400 + 10 * at))
+  expect(fleet.edges.map(({platform}) => platform.local?.ports)).toEqual(Array.from({length: edges}, (_, at) => 14_400 + 10 * at))
   expect(text).toMatch(/^# .*\n/)
   expect(text).toContain('so this seal is for a lab')
 })

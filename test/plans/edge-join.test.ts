@@ -13,7 +13,7 @@ import {fakeWorld, type FakeWorld, fleetOf, leafOf, remembered} from '../support
 const text = newLabFleet({edges: 2})
 const joining = ({tools}: Pick<FakeWorld, 'tools'>, name: string, fleet = text) => {
   const opened = openFleet(fleetOf(fleet), tools)
-  return edgeJoin(opened.hub, edgeOf(opened, name), tools)
+  return edgeJoin(opened.hub, edgeOf(opened, name))
 }
 const x509 = remembered(createX509())
 const hubOnly = (async () => {

@@ -8,10 +8,10 @@ import {programs} from '../../src/programs/catalogue.ts'
 export const everyProgramInstalled = (): void => {
   const cache = mkdtempSync(path.join(tmpdir(), 'lkeobs-cache-'))
   const {size: bytes} = statSync(process.execPath)
-  for (const {name, version} of programs()) {
+  for (const {name, version, asks} of programs()) {
     const folder = path.join(cache, 'lkeobs/programs', name, version)
     mkdirSync(folder, {recursive: true})
-    writeFileSync(path.join(folder, 'source.json'), JSON.stringify({source: 'path', from: process.execPath, bytes}))
+    writeFileSync(path.join(folder, 'source.json'), JSON.stringify({source: 'path', from: process.execPath, bytes, contains: asks.contains}))
   }
   vi.stubEnv('XDG_CACHE_HOME', cache)
   onTestFinished(() => {

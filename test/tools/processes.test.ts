@@ -16,7 +16,7 @@ import {type AddressInfo, createServer} from 'node:net'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {expect, onTestFinished, test, vi} from 'vitest'
-import {checkPorts, localPlatform} from '../../src/platforms/local/index.ts'
+import {checkPorts, machineOf} from '../../src/platforms/local/index.ts'
 import {run} from '../../src/steps/run.ts'
 import {createTools, dryTools} from '../../src/tools/index.ts'
 import {createProcesses, isAlive, type Launch, startOf} from '../../src/tools/processes.ts'
@@ -160,7 +160,7 @@ test.for([
 ] as const)('a program that %s is reported with its last lines, at once', async ([, file, words]) => {
   const {folder} = place()
   const tools = {...createTools({yes: true}), program: async () => file}
-  const platform = localPlatform({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, tools)
+  const platform = machineOf({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, tools)
   const step = platform.runs({
     name: 'loki',
     title: 'Loki',
@@ -188,7 +188,7 @@ test('a change of what it was started with restarts it, and a dry run only says 
     restartOn: ['ca.pem'],
     ready: async () => true as const,
   })
-  const platform = localPlatform(cluster, tools)
+  const platform = machineOf(cluster, tools)
   onTestFinished(() => platform.stopped('loki', '').apply(() => undefined))
   const pid = async () => (await platform.inspect(component('a'))).pid
   const wanted = async (content: string) => {
@@ -200,7 +200,7 @@ test('a change of what it was started with restarts it, and a dry run only says 
   const first = await wanted('a')
   expect(await wanted('a')).toBe(first)
   const lines: string[] = []
-  const dry = localPlatform(
+  const dry = machineOf(
     cluster,
     dryTools(tools, (line) => void lines.push(line)),
   ).runs(component('b'))
@@ -216,7 +216,7 @@ test('a change of what it was started with restarts it, and a dry run only says 
 
 test('a log that grew too large is cut short under the program that writes it', async () => {
   const {folder} = place()
-  const platform = localPlatform({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, createTools({yes: true}))
+  const platform = machineOf({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, createTools({yes: true}))
   const log = path.join(folder, 'hub/logs/loki.log')
   mkdirSync(path.dirname(log), {recursive: true})
   const writer = openSync(log, 'a')

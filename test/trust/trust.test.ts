@@ -86,14 +86,14 @@ const plans = (world: ReturnType<typeof fakeWorld>, fleet = text) => {
   const {hub, edges} = openFleet(fleetOf(fleet), world.tools)
   const [edge] = edges
   if (!edge) throw new Error('no edge')
-  return {hub: hubInit(hub, world.tools), edge: edgeJoin(hub, edge, world.tools), leaf: {hub: hub.leafAgent, edge: edge.leafAgent}}
+  return {hub: hubInit(hub, world.tools), edge: edgeJoin(hub, edge), leaf: [hub, edge].map(({processes = []}) => processes.find(({name}) => name === 'leaf'))}
 }
 
 test('what the leaf agent is told to ask for', () => {
   const world = fakeWorld()
   const contents = (fleet?: string) =>
-    Object.values(plans(world, fleet).leaf).map(
-      ({files}) => (JSON.parse(files['agent.json'] ?? '') as {template: [{contents: string}]}).template[0].contents,
+    plans(world, fleet).leaf.map(
+      (agent) => (JSON.parse(agent?.files['agent.json'] ?? '') as {template: [{contents: string}]}).template[0].contents,
     )
   expect(contents()).toEqual([
     '{{ with pkiCert "pki_hub/issue/gateway" "common_name=gateway.hub.lkeobs" "alt_names=localhost" "ip_sans=127.0.0.1" "ttl=24h" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',

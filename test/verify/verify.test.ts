@@ -1,7 +1,7 @@
 import {stripVTControlCharacters} from 'node:util'
 import {expect, test} from 'vitest'
 import {openFleet} from '../../src/clusters.ts'
-import {signals} from '../../src/collector/config.ts'
+import {type Signal, signals} from '../../src/collector/config.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import type {Http} from '../../src/tools/http.ts'
 import {lastHop, snapshot} from '../../src/verify/hops.ts'
@@ -36,11 +36,14 @@ const httpOf = (pages: Readonly<Record<string, string | undefined>>): Http => ({
 })
 
 const world = fakeWorld()
-const {
-  hub,
-  edges: [edge],
-} = openFleet(fleetOf(newLabFleet({edges: 1})), world.tools)
-if (!edge) throw new Error('no edge')
+const opened = (http: Http) => {
+  const {
+    hub,
+    edges: [edge],
+  } = openFleet(fleetOf(newLabFleet({edges: 1})), {...world.tools, http})
+  if (!edge) throw new Error('no edge')
+  return {hub, edge}
+}
 
 const since = Date.parse('2026-11-05T10:00:00Z')
 const complaint = (time: string, exporter: string, error: string) =>
@@ -62,8 +65,9 @@ const hopOf = async ({before, now, logs}: Case) => {
   world.files.clear()
   for (const [component, lines] of Object.entries(logs ?? {}))
     world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
-  const then = await snapshot(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}), hub, edge)
-  return lastHop(httpOf(now), hub, edge, 'traces', then, since)
+  const earlier = opened(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}))
+  const {hub, edge} = opened(httpOf(now))
+  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), since)
 }
 
 test.for([
@@ -147,10 +151,14 @@ const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
   return {http, sent, asked}
 }
 const silent = () => undefined
+const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 20) => {
+  const {hub, edge} = opened(http)
+  return {hub, edges: [edge], signals: wanted, timeoutMs}
+}
 
 test('a canary a signal is sent into the agent, and asked for by run and edge', async () => {
   const {http, sent, asked} = hubThat(signals)
-  const {ok, run, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 2000}, silent)
+  const {ok, run, canaries} = await verify(http, wishOf(http, signals, 2000), silent)
   expect(ok).toBe(true)
   expect(canaries.map(({signal, store, lastHop: hop}) => [signal, store, hop])).toEqual([
     ['metrics', 'prometheus', undefined],
@@ -173,7 +181,7 @@ test('a canary a signal is sent into the agent, and asked for by run and edge', 
 
 test('what the stores do not return is missing, however much else they have', async () => {
   const {http} = hubThat(['logs'])
-  const {ok, canaries} = await verify(http, {hub, edges: [edge], signals, timeoutMs: 20}, silent)
+  const {ok, canaries} = await verify(http, wishOf(http, signals), silent)
   expect(ok).toBe(false)
   expect(canaries.map((canary) => [canary.ok, canary.lastHop])).toEqual([
     [false, 'agent'],
@@ -181,16 +189,18 @@ test('what the stores do not return is missing, however much else they have', as
     [false, 'agent'],
   ])
   const other = hubThat(['traces'])
-  const elsewhere = {...edge, name: 'edge-9'}
-  expect((await verify(other.http, {hub, edges: [elsewhere], signals: ['traces'], timeoutMs: 20}, silent)).ok).toBe(false)
+  const wish = wishOf(other.http, ['traces'])
+  const elsewhere = {...wish, edges: wish.edges.map((edge) => ({...edge, name: 'edge-9'}))}
+  expect((await verify(other.http, elsewhere, silent)).ok).toBe(false)
 })
 
 test('what the agent does not take was counted by nobody', async () => {
-  const refused = await verify(hubThat([], {refuses: true}).http, {hub, edges: [edge], signals: ['logs'], timeoutMs: 20}, silent)
+  const refusing = hubThat([], {refuses: true}).http
+  const refused = await verify(refusing, wishOf(refusing, ['logs']), silent)
   expect(refused.canaries).toMatchObject([
     {ok: false, lastHop: 'none', reason: 'the agent did not accept it: http://127.0.0.1:14401 refused it: 503 memory limit'},
   ])
-  const dead = await verify(httpOf({}), {hub, edges: [edge], signals: ['logs'], timeoutMs: 20}, silent)
+  const dead = await verify(httpOf({}), wishOf(httpOf({}), ['logs']), silent)
   expect(dead.canaries).toMatchObject([{lastHop: 'none', reason: 'the agent did not accept it: nothing answers at http://127.0.0.1:14401'}])
 })
 

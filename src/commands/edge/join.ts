@@ -1,6 +1,5 @@
 import {Args} from '@oclif/core'
-import {checkMachine, checkHub, checkPrograms} from '../../checks.ts'
-import {edgeOf} from '../../clusters.ts'
+import {checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
@@ -18,14 +17,14 @@ export default class EdgeJoin extends LkeobsCommand {
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
     const edge = edgeOf(fleet, args.name)
-    await this.check(flags, () => checkPrograms([edge], tools))
+    await this.check(flags, () => checkPrograms(edge, tools))
     await this.check(flags, () => checkHub(fleet.hub))
-    await this.check(flags, () => checkMachine(fleet.file, [edge], tools))
+    await this.check(flags, () => edge.checked())
     await this.carryOut(
       flags,
       async (those) => {
         const opened = await this.fleet(flags, those)
-        return edgeJoin(opened.hub, edgeOf(opened, args.name), those)
+        return edgeJoin(opened.hub, edgeOf(opened, args.name))
       },
       {
         lock: lockOf(fleet.file.folder),

@@ -1,4 +1,4 @@
-import {checkMachine, checkPrograms} from '../../checks.ts'
+import {checkPrograms} from '../../clusters.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
@@ -11,8 +11,8 @@ export default class HubInit extends LkeobsCommand {
     const {flags} = await this.parse(HubInit)
     const tools = await this.tools(flags)
     const {file, hub} = await this.fleet(flags, tools)
-    await this.check(flags, () => checkPrograms([hub], tools))
-    await this.check(flags, () => checkMachine(file, [hub], tools))
+    await this.check(flags, () => checkPrograms(hub, tools))
+    await this.check(flags, () => hub.checked())
     await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {lock: lockOf(file.folder)})
   }
 }

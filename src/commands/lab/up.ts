@@ -1,6 +1,5 @@
 import path from 'node:path'
 import {Flags} from '@oclif/core'
-import {checkMachine} from '../../checks.ts'
 import {signals} from '../../collector/config.ts'
 import {labFile, labFlags, LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'
@@ -29,7 +28,9 @@ export default class LabUp extends LkeobsCommand {
       flags,
       async (tools) => {
         const fleet = await openLab(file, flags.edges, tools)
-        await this.check(flags, () => checkMachine(fleet.file, [fleet.hub, ...fleet.edges], tools))
+        await this.check(flags, async () => {
+          for (const cluster of [fleet.hub, ...fleet.edges]) await cluster.checked()
+        })
         return labUp(fleet, tools)
       },
       {

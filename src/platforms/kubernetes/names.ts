@@ -6,7 +6,8 @@ export const certManagerNamespace = 'cert-manager'
 export const secretsOperatorNamespace = 'vault-secrets-operator'
 
 /** The namespace of a component, by its name. */
-export const namespaceOf = (component: string): string => (component === 'agent' || component === 'dcgm-exporter' ? nodeNamespace : namespace)
+export const namespaceOf = (component: string): string =>
+  component === 'agent' || component === 'dcgm-exporter' ? nodeNamespace : namespace
 
 /** Who we are to the API server. */
 export const fieldManager = 'lkeobs'

@@ -2,7 +2,7 @@ import {createPrivateKey} from 'node:crypto'
 import path from 'node:path'
 import {Secret} from '../../secret.ts'
 import {isFor, isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
-import type {Platform} from '../platform.ts'
+import type {Step} from '../../steps/step.ts'
 import type {Local} from './process.ts'
 
 const rootDays = 3650
@@ -10,13 +10,20 @@ const serverDays = 365
 // a year's certificate is renewed by any run in its last month
 const renewBeforeMs = 30 * 86_400_000
 
-/** The cluster's root CA and what it signs: on Kubernetes cert-manager does this, here two files. */
-export const authority = ({
-  cluster,
-  folder,
-  place,
-  tools,
-}: Local): Pick<Platform, 'rootCa' | 'hasRootCa' | 'hasServerCertificate' | 'signCa'> => {
+/** A cluster's root CA and what it signs. */
+export type Authority = {
+  /** The root CA of the cluster (PEM). */
+  rootCa(): Promise<string>
+  /** A step: the cluster has a root CA. */
+  hasRootCa(): Step
+  /** A step: the component holds `tls.pem` (certificate and key) for its names, signed by the root CA. */
+  hasServerCertificate(component: string, names: readonly string[]): Step
+  /** The certificate for an intermediate CA's request, signed by the root CA. */
+  signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
+}
+
+/** The root CA in two files. */
+export const authority = ({cluster, folder, place, tools}: Local): Authority => {
   const {files, x509} = tools
   const certificateFile = path.join(folder, 'ca', 'ca.pem')
   const keyFile = path.join(folder, 'ca', 'ca.key')

@@ -1,8 +1,11 @@
 import path from 'node:path'
 import {LkeobsError} from '../../errors.ts'
 import type {Tools} from '../../tools/index.ts'
-import type {Place, Platform} from '../platform.ts'
-import {authority} from './authority.ts'
+import type {Component} from '../../components/component.ts'
+import type {Secret} from '../../secret.ts'
+import type {Step} from '../../steps/step.ts'
+import type {ComponentState, Place} from '../platform.ts'
+import {type Authority, authority} from './authority.ts'
 import {portsOf} from './ports.ts'
 import {checkSpace, inspect, logOf, logsBounded, recordOf, runs, stopped} from './process.ts'
 
@@ -23,7 +26,23 @@ export const lockOf = (fleetFolder: string): string => path.join(stateFolderOf(f
 
 const host = '127.0.0.1'
 
-export const localPlatform = (cluster: LocalCluster, tools: Tools): Platform => {
+/** What is done with processes and their files, whichever cluster they are of. */
+export type Machine = {
+  readonly cluster: string
+  place(component: string): Place
+  /** A step: the component runs as described, and is ready. */
+  runs(component: Component): Step
+  /** A step: nothing of the component runs. */
+  stopped(component: string, title: string): Step
+  inspect(component: Component): Promise<ComponentState>
+  read(component: string, file: string): Promise<string | undefined>
+  hand(component: string, file: string, content: string | Secret): Promise<void>
+  log(component: string, lines: number): Promise<readonly string[]>
+  /** A step: what its components log does not fill the disk. */
+  logsBounded(): Step
+} & Authority
+
+export const machineOf = (cluster: LocalCluster, tools: Tools): Machine => {
   const folder = path.join(cluster.stateFolder, cluster.name)
   const place = (component: string): Place => {
     const ports = portsOf(cluster, component)

@@ -1,0 +1,81 @@
+import {z} from 'zod'
+
+/** How many ports the processes of the hub, and those of an edge, take from their first. */
+export const portsOfHub = 20
+export const portsOfEdge = 10
+
+// What the cross checks need, taken from a file that may have other problems: a person sees all of them at once.
+const seenCluster = z
+  .object({
+    name: z.string().optional().catch(undefined),
+    platform: z
+      .object({
+        local: z.object({ports: z.int()}).optional().catch(undefined),
+        kubernetes: z.object({context: z.string(), kubeconfig: z.string().optional()}).optional().catch(undefined),
+      })
+      .optional()
+      .catch(undefined),
+    endpoint: z.unknown().optional(),
+  })
+  .catch({})
+const seenFleet = z.object({hub: seenCluster, edges: z.array(seenCluster).catch([])}).catch({hub: {}, edges: []})
+
+type Seen = z.infer<typeof seenCluster> & {readonly path: readonly (string | number)[]; readonly ports: number}
+
+const seenIn = (data: unknown): readonly Seen[] => {
+  const {hub, edges} = seenFleet.parse(data)
+  return [{...hub, path: ['hub'], ports: portsOfHub}, ...edges.map((edge, at) => ({...edge, path: ['edges', at], ports: portsOfEdge}))]
+}
+
+const firstOf = ({platform}: Seen): number => platform?.local?.ports ?? Number.NaN
+const overlaps = (one: Seen, other: Seen): boolean =>
+  firstOf(one) < firstOf(other) + other.ports && firstOf(other) < firstOf(one) + one.ports
+const rangeOf = (seen: Seen): string => `${firstOf(seen)} to ${firstOf(seen) + seen.ports - 1}`
+
+const contextOf = ({platform}: Seen): string | undefined =>
+  platform?.kubernetes && JSON.stringify([platform.kubernetes.kubeconfig, platform.kubernetes.context])
+
+type Clash = {
+  readonly key: readonly string[]
+  readonly is: (one: Seen, other: Seen) => boolean
+  readonly say: (one: Seen, other: Seen) => string
+}
+
+const clashes: readonly Clash[] = [
+  {
+    key: ['name'],
+    is: (one, other) => one.name !== undefined && one.name === other.name,
+    say: (one, other) => `${one.name} is the name of ${other.path.length === 1 ? 'the hub' : 'another edge'}`,
+  },
+  {
+    key: ['platform', 'local', 'ports'],
+    is: overlaps,
+    say: (one, other) => `the ports ${rangeOf(one)} overlap ${rangeOf(other)} of ${other.name ?? other.path.join('.')}`,
+  },
+  {
+    key: ['platform', 'kubernetes', 'context'],
+    is: (one, other) => contextOf(one) !== undefined && contextOf(one) === contextOf(other),
+    say: (one, other) =>
+      `${one.platform?.kubernetes?.context} is the cluster of ${other.name ?? other.path.join('.')}; each cluster of a fleet is one of its own`,
+  },
+]
+
+type Disagreement = {readonly path: readonly (string | number)[]; readonly other: readonly (string | number)[]; readonly message: string}
+
+/** Where two places of the file do not go together; `other` is the place that came first. */
+export const disagreements = (data: unknown): readonly Disagreement[] => [
+  ...clashes.flatMap(({key, is, say}) =>
+    seenIn(data).flatMap((one, at, all) => {
+      const other = all.slice(0, at).find((before) => is(one, before))
+      return other ? [{path: [...one.path, ...key], other: [...other.path, ...key], message: say(one, other)}] : []
+    }),
+  ),
+  ...seenIn(data)
+    .slice(0, 1)
+    .filter(({platform, endpoint}) => platform?.local !== undefined && endpoint === undefined)
+    .map(() => ({
+      path: ['hub', 'endpoint'],
+      other: ['hub', 'platform', 'local'],
+      message: 'missing; a hub on this machine says what edges dial',
+    })),
+]

@@ -1,0 +1,166 @@
+import path from 'node:path'
+import {agent} from '../../components/agent.ts'
+import type {Component} from '../../components/component.ts'
+import {gateway, leafFile} from '../../components/gateway.ts'
+import {loki} from '../../components/loki.ts'
+import {prometheus} from '../../components/prometheus.ts'
+import {tempo} from '../../components/tempo.ts'
+import {vaultNode} from '../../components/vault.ts'
+import type {FleetFile} from '../../fleet/load.ts'
+import type {Edge} from '../../fleet/schema.ts'
+import type {Step, Task} from '../../steps/step.ts'
+import type {Tools} from '../../tools/index.ts'
+import {sendOtlp} from '../../tools/otlp.ts'
+import {readCounters} from '../../tools/stores.ts'
+import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
+import {hubCaHanded} from '../../trust/bundle.ts'
+import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {Cluster, EdgeCluster, HubCluster} from '../platform.ts'
+import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
+import {deliveredByAgent, leafAgent} from './leaf.ts'
+
+type Parts = {
+  readonly file: FleetFile
+  readonly cluster: LocalCluster
+  readonly machine: Machine
+  readonly tools: Tools
+  readonly leaf: LeafWish
+  readonly replicas: number
+  readonly components: readonly Component[]
+}
+
+const nodesOf = ({place}: Machine, replicas: number): readonly Component[] => {
+  const names = Array.from({length: replicas}, (_, index) => `vault-${index}`)
+  return names.map((name, index) =>
+    vaultNode({
+      name,
+      at: place(name),
+      joins: index === 0 ? [] : names.filter((other) => other !== name).map((other) => place(other)),
+      ca: place('ca').file('ca.pem'),
+      sealKey: place('vault').file(sealKeyFile),
+      adminPassword: place('vault').file(adminPasswordFile),
+    }),
+  )
+}
+
+/** What hub and edge have in common. */
+const opened = ({
+  file,
+  cluster,
+  machine,
+  tools,
+  leaf,
+  replicas,
+  components,
+}: Parts): Omit<Cluster, 'role'> & {readonly runs: readonly Step[]} => {
+  const {place} = machine
+  const addressOf = (node: string) => `https://${place(node).address('api')}`
+  const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login: adminLogin(machine)})
+  const nodes = nodesOf(machine, replicas)
+  const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
+  const processes = [...nodes, keeper, ...components]
+  return {
+    name: cluster.name,
+    processes,
+    runs: components.map((component) => machine.runs(component)),
+    programs: [...new Set(processes.map(({program}) => program))],
+    async checked() {
+      await checkRoom(file.folder, tools)
+      const names = processes.map(({name}) => name)
+      await checkPorts(cluster, names, tools, path.relative(process.cwd(), file.file) || file.file)
+    },
+    prepared: () => [],
+    tidied: () => [machine.logsBounded()],
+
+    rootCa: machine.rootCa,
+    hasRootCa: () => [machine.hasRootCa()],
+    signCa: machine.signCa,
+    read: machine.read,
+    hand: machine.hand,
+
+    vault,
+    vaultReplicas: replicas,
+    vaultRuns: () => [
+      ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
+      // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
+      {title: `Vault nodes on ${cluster.name}`, concurrency: nodes.length, steps: nodes.map((node) => machine.runs(node))},
+    ],
+    vaultSeals: () => Promise.all(nodes.map(({name}) => tools.vault({address: addressOf(name), ca: machine.rootCa}).sealStatus())),
+    async vaultRemade(tell) {
+      for (const {name} of nodes) {
+        await machine.stopped(name, '').apply(tell)
+        await tools.files.remove(place(name).file('data'))
+      }
+      await Promise.all(nodes.map((node) => machine.runs(node).apply(tell)))
+    },
+
+    leaf: async () => leaf,
+    leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
+    leafNow: () => tools.files.read(leaf.file),
+
+    inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
+    log: machine.log,
+    counters: (collector) => readCounters(tools.http, `http://${place(collector).address('counters')}/metrics`),
+  }
+}
+
+/** The hub, on this machine. */
+export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): HubCluster => {
+  const {hub} = file.fleet
+  const endpoint = hub.endpoint ?? ''
+  const cluster: LocalCluster = {name: hub.name, role: 'hub', firstPort, stateFolder: stateFolderOf(file.folder)}
+  const machine = machineOf(cluster, tools)
+  const {place} = machine
+  const http = (component: string) => `http://${place(component).address('http')}`
+  const stores = {prometheus: http('prometheus'), loki: http('loki'), tempo: http('tempo')}
+  const host = endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+  const isAddress = /^[\d.]+$|:/.test(host)
+  const leaf: LeafWish = {
+    issuePath: 'pki_hub/issue/gateway',
+    commonName: `gateway.${hub.name}.lkeobs`,
+    names: isAddress ? ['localhost'] : ['localhost', host],
+    addresses: isAddress && host !== '127.0.0.1' ? ['127.0.0.1', host] : ['127.0.0.1'],
+    hours: leafHours,
+    file: place('gateway').file(leafFile),
+  }
+  const components = [
+    prometheus(place('prometheus')),
+    loki(place('loki')),
+    tempo(place('tempo')),
+    gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}),
+  ]
+  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: hub.vault.replicas, components})
+  return {
+    ...base,
+    role: 'hub',
+    endpoint: async () => endpoint,
+    stores: async () => stores,
+    storesRun: () => runs.slice(0, 3),
+    gatewayRuns: () => runs.slice(3),
+  }
+}
+
+/** An edge, on this machine. */
+export const openLocalEdge = (file: FleetFile, {name, logs}: Edge, firstPort: number, tools: Tools): EdgeCluster => {
+  const cluster: LocalCluster = {name, role: 'edge', firstPort, stateFolder: stateFolderOf(file.folder)}
+  const machine = machineOf(cluster, tools)
+  const {place} = machine
+  const leaf: LeafWish = {
+    issuePath: 'pki/issue/agent',
+    commonName: `${name}.edge.lkeobs`,
+    hours: leafHours,
+    file: place('agent').file(leafFile),
+  }
+  // its Vault's log always has something to say; the agent's own would feed on itself
+  const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
+  const otlp = `http://${place('agent').address('http')}`
+  const component = agent(name, place('agent'), file.fleet.hub.endpoint ?? '', [ownLogs, ...logs])
+  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: 1, components: [component]})
+  return {
+    ...base,
+    role: 'edge',
+    otlp,
+    agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
+    sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
+  }
+}
