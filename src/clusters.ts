@@ -1,6 +1,7 @@
 import {LkeobsError} from './errors.ts'
 import type {FleetFile} from './fleet/load.ts'
 import {openKubernetesEdge, openKubernetesHub} from './platforms/kubernetes/cluster.ts'
+import type {Ways} from './platforms/kubernetes/site.ts'
 import {openLocalEdge, openLocalHub} from './platforms/local/cluster.ts'
 import type {Cluster, EdgeCluster, HubCluster} from './platforms/platform.ts'
 import type {Tools} from './tools/index.ts'
@@ -8,17 +9,18 @@ import type {Tools} from './tools/index.ts'
 /** A fleet file with its clusters opened. */
 export type Fleet = {readonly file: FleetFile; readonly hub: HubCluster; readonly edges: readonly EdgeCluster[]}
 
-export const openFleet = (file: FleetFile, tools: Tools): Fleet => {
-  const {hub, edges} = file.fleet
+export const openFleet = (file: FleetFile, tools: Tools, ways: Ways = {}): Fleet => {
+  const {platform} = file.fleet.hub
+  const hub = platform.kubernetes
+    ? openKubernetesHub(file, platform.kubernetes, tools, ways)
+    : openLocalHub(file, platform.local?.ports ?? 0, tools)
   return {
     file,
-    hub: hub.platform.local
-      ? openLocalHub(file, hub.platform.local.ports, tools)
-      : openKubernetesHub(file, hub.platform.kubernetes ?? {context: ''}, tools),
-    edges: edges.map((edge) =>
-      edge.platform.local
-        ? openLocalEdge(file, edge, edge.platform.local.ports, tools)
-        : openKubernetesEdge(file, edge, edge.platform.kubernetes, tools),
+    hub,
+    edges: file.fleet.edges.map((edge) =>
+      edge.platform.kubernetes
+        ? openKubernetesEdge(file, edge, edge.platform.kubernetes, hub, tools, ways)
+        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, tools),
     ),
   }
 }

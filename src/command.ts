@@ -3,6 +3,7 @@ import {Command, Flags, type Interfaces} from '@oclif/core'
 import {exit, LkeobsError, messageOf} from './errors.ts'
 import {bold, count, mark, nextCommands} from './output.ts'
 import type {Fleet} from './clusters.ts'
+import type {Ways} from './platforms/kubernetes/site.ts'
 import type {Outcome, Plan} from './steps/step.ts'
 import type {Tools} from './tools/index.ts'
 
@@ -17,6 +18,15 @@ type Work = {
   readonly lock?: string
   /** What to answer after the plan has run; the outcomes unless given. */
   readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result>
+}
+
+/** Where charts come from, for the commands that install them. */
+export const chartFlags = {
+  charts: Flags.string({
+    description: 'a folder of packaged charts, used instead of their repositories',
+    env: 'LKEOBS_CHARTS',
+    helpValue: 'DIR',
+  }),
 }
 
 /** Which lab, for the commands about labs. */
@@ -45,15 +55,23 @@ export abstract class LkeobsCommand extends Command {
 
   #json = this.argv.includes('--json') || /^(1|true|yes)$/i.test(process.env['LKEOBS_JSON'] ?? '')
 
+  #tools: Tools | undefined
+
   protected async tools(flags: {readonly yes: boolean}): Promise<Tools> {
     const {createTools} = await import('./tools/index.ts')
-    return createTools(flags)
+    return (this.#tools ??= createTools(flags))
+  }
+
+  /** Whatever came of it: a forward or a kept connection would let the process linger. */
+  protected override async finally(reason: Error | undefined): Promise<void> {
+    await this.#tools?.end()
+    await super.finally(reason)
   }
 
   /** The fleet of the file with its hub and edges opened. */
-  protected async fleet(flags: {readonly fleet: string}, tools: Tools): Promise<Fleet> {
+  protected async fleet(flags: {readonly fleet: string; readonly charts?: string | undefined}, tools: Tools, ways: Ways = {}): Promise<Fleet> {
     const [{loadFleet}, {openFleet}] = await Promise.all([import('./fleet/load.ts'), import('./clusters.ts')])
-    return openFleet(await loadFleet(flags.fleet, tools.files), tools)
+    return openFleet(await loadFleet(flags.fleet, tools.files), tools, {charts: flags.charts, ...ways})
   }
 
   /** What must be so before anything is changed. A dry run changes nothing, so there it is only a warning. */

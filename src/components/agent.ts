@@ -1,10 +1,14 @@
 import {literal} from '../collector/config.ts'
 import {agentConfig} from '../collector/agent.ts'
 
+import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
-import {toYaml} from '../templates.ts'
+import {renderValues, toYaml} from '../templates.ts'
+import {collectorLabels, collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import {leafFile} from './gateway.ts'
+import type {Release} from './release.ts'
+import {digestOf} from './values.ts'
 
 /** The hub's root CA in the agent's hands. The collector reads it only when it starts (core#11111). */
 export const hubCaFile = 'hub-ca.pem'
@@ -36,4 +40,63 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
   restartOn: [hubCaFile],
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('health')}`),
+})
+
+/** The agents' pods on Kubernetes. */
+export const agentPodLabels = collectorLabels('agent', 'agent')
+
+/** Where an agent sees its node's file system, for the metrics of the host. */
+export const hostRoot = '/hostfs'
+
+/** The node's log files and its file system, to read; a folder on it for the queue, which outlives the pod. */
+const node: Mounts = {
+  extraVolumes: [
+    {name: 'logs', hostPath: {path: '/var/log/pods'}},
+    {name: 'host', hostPath: {path: '/'}},
+    {name: 'queue', hostPath: {path: mounts.queue, type: 'DirectoryOrCreate'}},
+  ],
+  extraVolumeMounts: [
+    {name: 'logs', mountPath: '/var/log/pods', readOnly: true},
+    {name: 'host', mountPath: hostRoot, readOnly: true, mountPropagation: 'HostToContainer'},
+    {name: 'queue', mountPath: mounts.queue},
+  ],
+}
+
+const reads = ['get', 'list', 'watch']
+
+/** What k8s_attributes looks up about a sender, and what the kubelet tells of its node. */
+const clusterRole = {
+  create: true,
+  name: 'lkeobs-agent',
+  clusterRoleBinding: {name: 'lkeobs-agent'},
+  rules: [
+    {apiGroups: [''], resources: ['pods', 'namespaces', 'nodes'], verbs: reads},
+    {apiGroups: ['apps'], resources: ['replicasets', 'deployments', 'statefulsets', 'daemonsets'], verbs: reads},
+    {apiGroups: ['batch'], resources: ['jobs', 'cronjobs'], verbs: reads},
+    {apiGroups: [''], resources: ['nodes/stats', 'nodes/proxy'], verbs: ['get']},
+  ],
+}
+
+export type AgentReleaseWish = {
+  readonly config: object
+  readonly leaf: Leaf
+  /** What was handed to it that it reads only when it starts: other content restarts it. */
+  readonly restartOn?: string | undefined
+}
+
+/** The agent on Kubernetes: one on every node. */
+export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Release => ({
+  name: 'agent',
+  title: 'agent',
+  namespace: nodeNamespace,
+  chart: 'opentelemetry-collector',
+  values: {
+    ...collectorValues({name: 'agent', config, takesOtlp: true, speaksToKubernetes: true}),
+    ...renderValues('agent.yaml', {
+      user: collectorUser.root,
+      clusterRole,
+      podAnnotations: restartOn === undefined ? {} : {'lkeobs/restart-on': digestOf(restartOn)},
+    }),
+    ...mounted(leafMounts('agent', leaf, collectorUser.root), handed('agent', hubCaFile, mounts.hubCa), node),
+  },
 })

@@ -1,10 +1,13 @@
 import {literal} from '../collector/config.ts'
 import {gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
 
+import {mounts, namespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
-import {toYaml} from '../templates.ts'
+import {renderValues, toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
+import {collectorLabels, collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
 import {answers, type Component} from './component.ts'
+import type {Release} from './release.ts'
 
 /** The file that the leaf agent writes for a collector. */
 export const leafFile = 'leaf.pem'
@@ -34,4 +37,52 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): 
   },
   url: `https://${at.address('otlp')}`,
   ready: answers(`http://${at.address('health')}`),
+})
+
+/** The gateway's pods on Kubernetes: whoever sends edges to them selects these. */
+export const gatewayPodLabels = collectorLabels('gateway', 'statefulset')
+
+export type GatewayReleaseWish = {
+  readonly config: object
+  readonly replicas: number
+  readonly maxReplicas: number
+  readonly storageClass?: string | undefined
+  readonly queueSize: string
+  readonly leaf: Leaf
+}
+
+/** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
+export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, queueSize, leaf}: GatewayReleaseWish): Release => ({
+  name: 'gateway',
+  title: 'gateway',
+  namespace,
+  chart: 'opentelemetry-collector',
+  values: {
+    ...collectorValues({name: 'gateway', config, takesOtlp: false, speaksToKubernetes: false}),
+    ...renderValues('gateway.yaml', {
+      user: collectorUser.own,
+      replicas,
+      maxReplicas,
+      spread: [
+        {
+          maxSkew: 1,
+          topologyKey: 'kubernetes.io/hostname',
+          whenUnsatisfiable: 'ScheduleAnyway',
+          labelSelector: {matchLabels: gatewayPodLabels},
+        },
+      ],
+      claims: [
+        {
+          apiVersion: 'v1',
+          kind: 'PersistentVolumeClaim',
+          metadata: {name: 'queue'},
+          spec: {accessModes: ['ReadWriteOnce'], resources: {requests: {storage: queueSize}}, storageClassName: storageClass},
+        },
+      ],
+    }),
+    ...mounted(leafMounts('gateway', leaf, collectorUser.own), handed('gateway', trustBundleFile, mounts.trust), {
+      extraVolumes: [],
+      extraVolumeMounts: [{name: 'queue', mountPath: mounts.queue}],
+    }),
+  },
 })

@@ -1,6 +1,10 @@
+import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
-import {render, toYaml} from '../templates.ts'
+import {render, renderValues, toYaml} from '../templates.ts'
+import {imageOf} from './charts.ts'
 import {answers, type Component} from './component.ts'
+import type {Release} from './release.ts'
+import {digestOf, disk, type Kept, shareOf} from './values.ts'
 
 /** Resource attributes that become labels: which edge and which program a series is of. */
 const promoted = [
@@ -29,3 +33,30 @@ export const prometheus = (at: Place): Component => ({
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/-/ready`),
 })
+
+/** Prometheus of the hub on Kubernetes. */
+export const prometheusRelease = (wish: Kept): Release => {
+  const {global, otlp, storage} = render('prometheus.yaml', {promoted}) as {
+    readonly global: object
+    readonly otlp: object
+    readonly storage: {readonly tsdb: object}
+  }
+  const configuration = {global, otlp, tsdb: storage.tsdb}
+  const {registry, repository, tag} = imageOf('prometheus')
+  return {
+    name: 'prometheus',
+    title: 'Prometheus',
+    namespace,
+    chart: 'prometheus',
+    values: renderValues('prometheus.yaml', {
+      name: 'prometheus',
+      image: {repository: `${registry}/${repository}`, tag},
+      ...configuration,
+      digest: digestOf(JSON.stringify(configuration)),
+      // the rest of the disk is for the log and for a compaction under way; Prometheus counts 1 MB as 1 MiB
+      retention: {time: `${wish.retentionDays}d`, size: `${shareOf(wish, 0.8)}MB`},
+      disk: disk(wish),
+      port: ports.prometheus,
+    }),
+  }
+}

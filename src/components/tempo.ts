@@ -1,6 +1,9 @@
+import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
-import {render, toYaml} from '../templates.ts'
+import {render, renderValues, toYaml} from '../templates.ts'
 import {answers, type Component} from './component.ts'
+import type {Release} from './release.ts'
+import {amended, type Kept, type ObjectStorage, objectStorageKeys, yamlForTpl} from './values.ts'
 
 export const tempo = (at: Place): Component => ({
   name: 'tempo',
@@ -21,4 +24,44 @@ export const tempo = (at: Place): Component => ({
   },
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/ready`),
+})
+
+export type TempoWish = Kept & {
+  readonly objectStorage?: ObjectStorage | undefined
+}
+
+const otlp = `0.0.0.0:${ports.tempoOtlp}`
+// below the mount point, where the file system keeps a folder of its own (lost+found) that is nobody's trace
+const data = '/var/tempo/data'
+
+const inBucket = ({endpoint, region, bucket}: ObjectStorage) => ({
+  backend: 's3',
+  s3: {endpoint, region, bucket, access_key: objectStorageKeys.accessKeyId, secret_key: objectStorageKeys.secretAccessKey},
+  wal: {path: data},
+})
+
+/** As on every platform, and: it forgets, answers the whole cluster, and keeps blocks in a bucket where there is one. */
+const configuration = ({retentionDays, objectStorage}: TempoWish) => {
+  const common = render('tempo.yaml', {data, host: '127.0.0.1', http: ports.tempoHttp, grpc: 9095, otlp, gossip: 7946})
+  return {
+    ...amended(common, 'server', {http_listen_address: ''}),
+    compactor: {compaction: {block_retention: `${retentionDays * 24}h`}},
+    ...(objectStorage ? {storage: {trace: inBucket(objectStorage)}} : {}),
+  }
+}
+
+/** Tempo of the hub on Kubernetes. With a bucket, its disk only holds what is not there yet. */
+export const tempoRelease = (wish: TempoWish): Release => ({
+  name: 'tempo',
+  title: 'Tempo',
+  namespace,
+  chart: 'tempo',
+  values: renderValues('tempo.yaml', {
+    name: 'tempo',
+    config: yamlForTpl(configuration(wish)),
+    args: wish.objectStorage ? {'config.expand-env': 'true'} : {},
+    env: wish.objectStorage ? objectStorageKeys.env(wish.objectStorage.secret) : [],
+    otlp,
+    disk: {enabled: true, size: wish.size, storageClassName: wish.storageClass},
+  }),
 })

@@ -1,7 +1,11 @@
 import {adminPolicy, adminPolicyName, adminUsername} from '../trust/admin.ts'
+import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
-import {render} from '../templates.ts'
+import {render, renderValues} from '../templates.ts'
+import {imageOf} from './charts.ts'
 import type {Component} from './component.ts'
+import type {Release} from './release.ts'
+import {type Disk, disk, jsonForTpl} from './values.ts'
 
 const sealKeyId = 'lab-1'
 
@@ -22,7 +26,7 @@ const request = (path: string, data: object) => ({operation: 'update', path, dat
  * What the first node does to itself when it starts for the first time: one administrator who logs in with a
  * password. There is no root token to keep, and no moment in which one could be lost.
  */
-const initialize = (adminPassword: string) => [
+export const initialize = (adminPassword: string) => [
   {
     administrator: {
       request: [
@@ -69,5 +73,79 @@ export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): 
       const seal = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
       return seal === undefined ? 'not answering yet' : true
     },
+  }
+}
+
+/** Vault's pods on Kubernetes. */
+export const vaultPodLabels = {'app.kubernetes.io/name': 'openbao', 'app.kubernetes.io/instance': 'vault', component: 'server'} as const
+
+/** Where a node finds what it is given. */
+export const vaultPaths = {
+  data: '/openbao/data',
+  tls: '/openbao/tls',
+  handed: (secret: string) => `/openbao/handed/${secret}`,
+} as const
+
+const self = '/openbao/self'
+
+export type VaultWish = Disk & {
+  readonly replicas: number
+  /** The configuration of every node, complete. `HOSTNAME` in it becomes the pod's name. */
+  readonly config: object
+  /** The ConfigMap with what a node is told alone, by its pod's name: `vault-0.json`. Every node needs its key, `{}` at least. */
+  readonly selfConfigMap: string
+  /** The Secret with `tls.crt`, `tls.key` and `ca.crt`. */
+  readonly tlsSecret: string
+  /** Secrets with the files that `config` names. */
+  readonly handedSecrets: readonly string[]
+}
+
+/** A folder in every node, from a ConfigMap or a Secret. */
+const folder = (name: string, mountPath: string, source: object) => ({
+  volume: {name, ...source},
+  mount: {name, mountPath, readOnly: !('emptyDir' in source)},
+})
+
+const secret = (secretName: string) => ({secret: {secretName, defaultMode: 0o440}})
+
+/** The Vault of a cluster on Kubernetes: nodes are ready when they are unsealed, and restarted one by one when `config` changes. */
+export const vaultRelease = (wish: VaultWish): Release => {
+  const folders = [
+    // the chart's start writes the configuration here
+    folder('tmp', '/tmp', {emptyDir: {medium: 'Memory', sizeLimit: '8Mi'}}),
+    folder('self', self, {configMap: {name: wish.selfConfigMap}}),
+    folder('tls', vaultPaths.tls, secret(wish.tlsSecret)),
+    ...wish.handedSecrets.map((name) => folder(name, vaultPaths.handed(name), secret(name))),
+  ]
+  return {
+    name: 'vault',
+    title: 'Vault',
+    namespace,
+    chart: 'openbao',
+    values: renderValues('vault.yaml', {
+      name: 'vault',
+      image: {...imageOf('openbao'), pullPolicy: 'IfNotPresent'},
+      extraArgs: `-config=${self}/\${HOSTNAME}.json`,
+      env: {BAO_CACERT: `${vaultPaths.tls}/ca.crt`},
+      port: ports.vault,
+      spread: [
+        {
+          maxSkew: 1,
+          topologyKey: 'kubernetes.io/hostname',
+          whenUnsatisfiable: 'ScheduleAnyway',
+          labelSelector: {matchLabels: vaultPodLabels},
+        },
+      ],
+      volumes: folders.map(({volume}) => volume),
+      volumeMounts: folders.map(({mount}) => mount),
+      disk: disk(wish),
+      replicas: wish.replicas,
+      // not $(HOSTNAME), which the chart declares only after this one: it would stay as it is
+      apiAddr: `https://$(BAO_K8S_POD_NAME).vault-internal:${ports.vault}`,
+      // of a single node, it would only keep Kubernetes from draining where it is
+      budget: wish.replicas > 1,
+      // as text: whether it is an object, the chart asks of the configuration beside it
+      config: jsonForTpl(wish.config),
+    }),
   }
 }

@@ -115,6 +115,10 @@ const kubernetesHub = z
   })
   .describe('The cluster is a Kubernetes cluster that exists.')
 
+export type KubernetesCluster = Pick<KubernetesEdge, keyof typeof kubernetesCluster>
+export type KubernetesEdge = z.infer<typeof kubernetesEdge>
+export type KubernetesHub = z.infer<typeof kubernetesHub>
+
 /** Exactly one platform; not a union, so that a mistake in it is reported where it stands. */
 const oneOf = <Shape extends z.ZodRawShape>(shape: Shape) =>
   z

@@ -13,6 +13,8 @@ export type Step = {
   apply(tell: Tell): Promise<void>
   /** Asked while the step settles: throws when it can no longer become so, so that nobody waits for nothing. */
   watch?(): Promise<void>
+  /** Files that the step hands to kubectl or helm, by name, as `render` writes them. Nothing secret. */
+  files?(): Promise<Readonly<Record<string, string>>>
   /** How long done() may take to become true after apply(), in ms. */
   readonly patienceMs?: number
 }

@@ -3,7 +3,9 @@ import type {ProgramName} from '../programs/catalogue.ts'
 import {type Ask, createAsk} from './ask.ts'
 import {createDownload, type Download, dryDownload} from './download.ts'
 import {createFiles, dryFiles, type Files} from './files.ts'
+import {createHelm, dryHelm, type OpenHelm} from './helm.ts'
 import {createHttp, type Http} from './http.ts'
+import {createClusters, dryKube, type OpenKube} from './kube.ts'
 import {createProcesses, dryProcesses, type Processes} from './processes.ts'
 import {createShell, dryShell, type Shell} from './shell.ts'
 import {dryVault, openVault, type OpenVault} from './vault.ts'
@@ -21,19 +23,29 @@ export type Tools = {
   readonly ask: Ask
   /** The path of a pinned external program. Throws LKO-4001 when it is not installed. */
   readonly program: (name: ProgramName) => Promise<string>
+  readonly kube: OpenKube
+  readonly helm: OpenHelm
+  /** Lets go of what would keep the process alive: forwards, kept connections. */
+  end(): Promise<void>
 }
 
-export const createTools = (options: {readonly yes: boolean}): Tools => ({
-  shell: createShell(),
-  files: createFiles(),
-  processes: createProcesses(),
-  http: createHttp(),
-  download: createDownload(),
-  vault: openVault,
-  x509: createX509(),
-  ask: createAsk(options),
-  program: programPath,
-})
+export const createTools = (options: {readonly yes: boolean}): Tools => {
+  const programs = {shell: createShell(), program: programPath}
+  const clusters = createClusters(programs)
+  return {
+    ...programs,
+    files: createFiles(),
+    processes: createProcesses(),
+    http: createHttp(),
+    download: createDownload(),
+    vault: openVault,
+    x509: createX509(),
+    ask: createAsk(options),
+    kube: clusters.open,
+    helm: createHelm(programs),
+    end: () => clusters.end(),
+  }
+}
 
 /** The same tools reading the real world and recording what they would write. */
 export const dryTools = (tools: Tools, record: (line: string) => void): Tools => ({
@@ -47,4 +59,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   ask: {confirm: async () => undefined},
   // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
   program: (name) => tools.program(name).catch(() => name),
+  kube: dryKube(tools.kube, record),
+  helm: dryHelm(tools.helm, record),
+  end: () => tools.end(),
 })

@@ -1,5 +1,6 @@
 import {execa} from 'execa'
 import {LkeobsError} from '../errors.ts'
+import {Secret} from '../secret.ts'
 
 /** A program call. Arguments are visible to everybody on the machine: never a secret among them. */
 export type Command = {
@@ -9,6 +10,8 @@ export type Command = {
   /** Added to the environment the child gets. */
   readonly env?: Readonly<Record<string, string>>
   readonly timeoutMs?: number
+  /** What it reads on stdin; never part of an error or of what is printed. Nothing unless given. */
+  readonly input?: string | Secret
   /** It changes the world: a dry run prints it instead. */
   readonly mutates?: true
   /** Called for every line of output while it runs. */
@@ -21,7 +24,7 @@ export type Shell = {
 }
 
 /** The command as a person would type it. */
-const typed = ({file, args}: Command): string =>
+export const typed = ({file, args}: Pick<Command, 'file' | 'args'>): string =>
   [file, ...args].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(' ')
 
 /** What a child needs of our environment; nothing of ours (LKEOBS_*), no Vault token. */
@@ -34,11 +37,12 @@ const childEnvironment = (): Record<string, string> =>
 
 export const createShell = (): Shell => ({
   async run(command) {
+    const {input} = command
     const child = execa(command.file, command.args, {
       ...(command.cwd !== undefined && {cwd: command.cwd}),
       env: {...childEnvironment(), ...command.env},
       extendEnv: false,
-      stdin: 'ignore',
+      ...(input === undefined ? {stdin: 'ignore'} : {input: input instanceof Secret ? input.reveal() : input}),
       all: true,
       reject: false,
       timeout: command.timeoutMs ?? 0,

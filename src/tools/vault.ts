@@ -13,6 +13,10 @@ export type SealStatus = {
 export type VaultTarget = {
   /** `https://host:port` */
   readonly address: string
+  /** On which cluster that address is, where it is not one of this machine's. */
+  readonly where?: string
+  /** The `host:port` that leads there from here, where the address itself does not. */
+  readonly dial?: () => Promise<string>
   /** PEM of the CA that signed its certificate; asked for at the first request. */
   readonly ca: () => Promise<string>
   /** Left out where only the seal is asked about. */
@@ -93,11 +97,11 @@ const transport = (ca: string) => {
     })
 }
 
-const connect = async ({address, ca}: VaultTarget): Promise<Client> => {
+const connect = async ({address, ca, dial}: VaultTarget): Promise<Client> => {
   const {default: nodeVault} = await import('node-vault')
   const request = transport(await ca())
   const client: unknown = nodeVault({
-    endpoint: address,
+    endpoint: dial ? `https://${await dial()}` : address,
     // it would print what it sends
     debug: () => undefined,
     'request-promise': {defaults: () => request},
@@ -123,7 +127,8 @@ const asked = async <T>(address: string, what: string, work: Promise<unknown>): 
 }
 
 export const openVault: OpenVault = (target) => {
-  const {address, login} = target
+  const {address: own, where, login} = target
+  const address = where === undefined ? own : `${own} on ${where}`
   let client: Client | undefined
   let loggedInAt = 0
   const anonymous = async (): Promise<Client> => (client ??= await connect(target))
@@ -143,7 +148,7 @@ export const openVault: OpenVault = (target) => {
     return vault
   }
   return {
-    address,
+    address: own,
     async sealStatus() {
       try {
         return (await (await anonymous()).read('sys/seal-status')) as SealStatus

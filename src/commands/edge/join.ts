@@ -1,7 +1,7 @@
 import {Args} from '@oclif/core'
 import {checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
-import {LkeobsCommand} from '../../command.ts'
+import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {verificationText} from '../../verify/report.ts'
@@ -11,6 +11,8 @@ export default class EdgeJoin extends LkeobsCommand {
   static override summary = 'Join an edge of the fleet file to the hub; done when its canaries have been read back.'
   static override examples = ['<%= config.bin %> <%= command.id %> edge-2', '<%= config.bin %> <%= command.id %> edge-2 --dry-run']
   static override args = {name: Args.string({description: 'the edge, as the fleet file calls it', required: true})}
+
+  static override flags = chartFlags
 
   async run(): Promise<void> {
     const {args, flags} = await this.parse(EdgeJoin)

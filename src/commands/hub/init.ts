@@ -1,11 +1,13 @@
 import {checkPrograms} from '../../clusters.ts'
-import {LkeobsCommand} from '../../command.ts'
+import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 
 export default class HubInit extends LkeobsCommand {
   static override summary = 'Make the hub of the fleet file: Vault, PKI, stores and gateway.'
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --dry-run']
+
+  static override flags = chartFlags
 
   async run(): Promise<void> {
     const {flags} = await this.parse(HubInit)

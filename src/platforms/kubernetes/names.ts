@@ -18,6 +18,8 @@ export const ports = {
   /** OTLP from edges, by mutual TLS (gateway); OTLP from workloads (agent). */
   otlpGrpc: 4317,
   otlpHttp: 4318,
+  /** What is about a whole cluster, from its scraper to an agent. */
+  otlpCluster: 4320,
   /** A collector's own telemetry comes back in here; on loopback only. */
   own: 4319,
   health: 13_133,

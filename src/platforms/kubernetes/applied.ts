@@ -1,0 +1,98 @@
+import {LkeobsError} from '../../errors.ts'
+import type {Step} from '../../steps/step.ts'
+import {toYaml} from '../../templates.ts'
+import type {Kube, KubeObject, Ref} from '../../tools/kube.ts'
+import {terminal} from './diagnosis.ts'
+import {conflictError, judge, marked} from './drift.ts'
+import {fieldManager} from './names.ts'
+import {rolledOut} from './rollout.ts'
+import type {Site} from './site.ts'
+
+export const refOf = ({apiVersion, kind, metadata: {name, namespace}}: KubeObject): Ref => ({
+  apiVersion,
+  kind,
+  name,
+  ...(namespace !== undefined && {namespace}),
+})
+
+const named = ({kind, metadata: {name}}: KubeObject): string => `${kind} ${name}`
+
+/** What is said of an object that is not as wished; `true` when it is, and does what it is for. */
+type Finding = {readonly wish: KubeObject; readonly seen: true | string; readonly differs: boolean; readonly byHand: boolean}
+
+const find = async (kube: Kube, wish: KubeObject, own: readonly string[]): Promise<Finding> => {
+  const live = await kube.read(refOf(wish))
+  if (live === undefined) return {wish, seen: `${named(wish)} is not there`, differs: true, byHand: false}
+  const verdict = judge(wish, live, own)
+  if (verdict.state === 'foreign') throw conflictError(refOf(wish), verdict.difference, kube.target)
+  if (verdict.state === 'different') {
+    const [first] = verdict.differences
+    return {wish, seen: `${named(wish)}: ${first?.path ?? 'a field'} differs`, differs: true, byHand: verdict.byHand}
+  }
+  const ready = rolledOut(live)
+  return {wish, seen: ready === true ? true : `${named(wish)}: ${ready}`, differs: false, byHand: false}
+}
+
+const atOnce = 8
+
+/** What is so of these objects, asked for a few at a time. */
+export const findings = async (kube: Kube, wishes: readonly KubeObject[], own: readonly string[]): Promise<readonly Finding[]> => {
+  const all: Finding[] = []
+  for (let at = 0; at < wishes.length; at += atOnce)
+    all.push(...(await Promise.all(wishes.slice(at, at + atOnce).map((wish) => find(kube, wish, own)))))
+  return all
+}
+
+/** The first thing that is not so. */
+export const firstOf = (all: readonly Finding[]): true | string => {
+  const not = all.filter(({seen}) => seen !== true)
+  const [first] = not
+  if (first === undefined || first.seen === true) return true
+  return not.length === 1 ? first.seen : `${first.seen} (and ${not.length - 1} more)`
+}
+
+/** Watches objects settle: throws as soon as one can no longer become right by itself. */
+export const watched = (kube: Kube, objects: () => readonly KubeObject[] | Promise<readonly KubeObject[]>) => async (): Promise<void> => {
+  const waited = (await objects()).map(refOf)
+  const error = await terminal(kube, waited)
+  if (error instanceof LkeobsError) throw error
+}
+
+type Wish = readonly KubeObject[] | (() => Promise<readonly KubeObject[]>)
+
+/** These objects are there as wished, and do what they are for. What a person changed by hand is put back; what another tool applies is left to it (LKO-3109). */
+export const applied = (
+  site: Pick<Site, 'kube' | 'file'>,
+  title: string,
+  file: string,
+  wished: Wish,
+  {patienceMs = 60_000}: {readonly patienceMs?: number} = {},
+): Step => {
+  const {kube} = site
+  const plain = async () => (typeof wished === 'function' ? wished() : wished)
+  const objects = async () => (await plain()).map((object) => marked(object))
+  return {
+    title,
+    patienceMs,
+    done: async () => firstOf(await findings(kube, await objects(), [fieldManager])),
+    async apply(tell) {
+      const differing = (await findings(kube, await objects(), [fieldManager])).filter(({differs}) => differs)
+      if (differing.length === 0) return
+      for (const {seen, byHand} of differing) if (byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
+      // what was taken over by hand is taken back; a conflict with anybody else ends the step before this
+      const [mine, taken] = [differing.filter(({byHand}) => !byHand), differing.filter(({byHand}) => byHand)]
+      if (mine.length > 0)
+        await kube.apply(
+          mine.map(({wish}) => wish),
+          {file: site.file(file)},
+        )
+      if (taken.length > 0)
+        await kube.apply(
+          taken.map(({wish}) => wish),
+          {file: site.file(file), force: true},
+        )
+    },
+    watch: watched(kube, objects),
+    files: async () => ({[site.file(file)]: (await plain()).map((object) => toYaml(object)).join('---\n')}),
+  }
+}

@@ -1,0 +1,118 @@
+import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
+import type {Step, Task} from '../../steps/step.ts'
+import type {KubeObject} from '../../tools/kube.ts'
+import type {Vault} from '../../tools/vault.ts'
+import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
+import {leafAgentConfig, leafPolicy, type LeafWish} from '../../trust/leaf.ts'
+import {authEnabled, issuerOf, written} from '../../trust/pki.ts'
+import {applied} from './applied.ts'
+import {valueIn} from './authority.ts'
+import {namespaceOf, secretOf} from './names.ts'
+import {configMap, leafObjects} from './objects.ts'
+import type {Site} from './site.ts'
+
+type Delivery = {
+  readonly site: Site
+  readonly vault: Vault
+  readonly collector: 'gateway' | 'agent'
+  readonly leaf: () => Promise<LeafWish>
+  readonly rootCa: () => Promise<string>
+  /** Vault inside its cluster. */
+  readonly vaultAddress: string
+}
+
+const leafFile = 'leaf.pem'
+
+/** Who asks for leaves is a service account; Vault asks the API server whether it is the one. */
+const access = ({site: {cluster}, vault, collector}: Delivery): readonly Step[] => [
+  authEnabled(vault, `login by service account on Vault of ${cluster}`, 'kubernetes'),
+  written(vault, `where Vault on ${cluster} asks about service accounts`, 'auth/kubernetes/config', {
+    kubernetes_host: 'https://kubernetes.default.svc:443',
+  }),
+  written(vault, `what the service account of the ${collector} on ${cluster} may do`, `auth/kubernetes/role/${collector}`, {
+    bound_service_account_names: [collector],
+    bound_service_account_namespaces: [namespaceOf(collector)],
+    audience: leafAudience,
+    token_policies: [leafPolicy],
+    token_ttl: 3600,
+    token_max_ttl: 86_400,
+  }),
+]
+
+/** Whom whoever asks for leaves trusts when Vault answers. */
+const vaultCa = ({site, collector, rootCa}: Delivery): Step => {
+  const [name, at] = [secretOf(collector, 'vault-ca.crt'), namespaceOf(collector)]
+  return {
+    title: `root CA of Vault beside the ${collector} on ${site.cluster}`,
+    done: async () => ((await valueIn(site, at, name, 'ca.crt')) === (await rootCa()) ? true : 'not there, or another'),
+    async apply() {
+      const secret: KubeObject = {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: {name, namespace: at, labels: {'app.kubernetes.io/managed-by': 'lkeobs', 'app.kubernetes.io/part-of': 'lkeobs'}},
+        type: 'Opaque',
+        stringData: {'ca.crt': await rootCa()},
+      }
+      await site.kube.apply([secret], {file: site.file(`${name}.yaml`)})
+    },
+  }
+}
+
+/** Vault Secrets Operator asks for the leaf, keeps it in a Secret and renews it. */
+export const deliveredByOperator = (delivery: Delivery): readonly Task[] => {
+  const {site, collector, leaf} = delivery
+  return [
+    ...access(delivery),
+    vaultCa(delivery),
+    applied(site, `leaf of the ${collector} on ${site.cluster}, asked for by Vault Secrets Operator`, 'leaf.yaml', async () => {
+      const {file: _, ...wish} = await leaf()
+      return leafObjects({...wish, component: collector, vaultRole: collector})
+    }),
+    leafFits(delivery),
+  ]
+}
+
+/** The leaf is there, for these names and of the present issuer. Where it is not, its Secret is removed, and the operator asks for another. */
+const leafFits = ({site, vault, collector, leaf}: Delivery): Step => {
+  const [name, at] = [secretOf(collector, leafFile), namespaceOf(collector)]
+  const current = () => valueIn(site, at, name, leafFile)
+  return {
+    title: `leaf in the hands of the ${collector} on ${site.cluster} (24 h, renews by itself)`,
+    patienceMs: 90_000,
+    async done() {
+      const certificate = readCertificate((await current()) ?? '')
+      if (!certificate) return 'no leaf yet'
+      const wish = await leaf()
+      const above = readCertificate((await issuerOf(vault, wish.issuePath.split('/')[0] ?? '')) ?? '')
+      if (!above || !isSignedBy(certificate, above)) return 'of another issuer'
+      const lacking = [...(wish.names ?? []), ...(wish.addresses ?? [])].find((each) => !isFor(certificate, each))
+      if (lacking !== undefined) return `not for ${lacking}`
+      return Date.parse(certificate.validTo) > Date.now() ? true : `it expired ${certificate.validTo}`
+    },
+    async apply() {
+      if ((await current()) !== undefined) await site.kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
+    },
+  }
+}
+
+/** A Vault agent in each pod of the collector asks for a leaf of its own, and renews it. */
+export const deliveredBySidecar = (delivery: Delivery): readonly Task[] => {
+  const {site, collector, leaf, vaultAddress} = delivery
+  return [
+    ...access(delivery),
+    vaultCa(delivery),
+    applied(site, `what the Vault agent beside the ${collector} on ${site.cluster} asks for`, 'leaf-agent.yaml', async () =>
+      configMap({
+        name: leafAgentConfigMap(collector),
+        namespace: namespaceOf(collector),
+        data: {
+          'agent.json': leafAgentConfig(
+            await leaf(),
+            {address: vaultAddress, ca: leafAgentPaths.ca},
+            {type: 'kubernetes', config: {role: collector, token_path: leafAgentPaths.token}},
+          ),
+        },
+      }),
+    ),
+  ]
+}

@@ -1,0 +1,121 @@
+import {isDeepStrictEqual} from 'node:util'
+import type {Release} from '../../components/release.ts'
+import {chartOf} from '../../components/charts.ts'
+import {LkeobsError} from '../../errors.ts'
+import type {Step} from '../../steps/step.ts'
+import {manifestOf, toYaml} from '../../templates.ts'
+import {type InstalledRelease, releasesIn} from '../../tools/helm.ts'
+import type {KubeObject} from '../../tools/kube.ts'
+import {findings, firstOf, watched} from './applied.ts'
+import {kubectl} from './drift.ts'
+import {fieldManager} from './names.ts'
+import {chartSource, type Site} from './site.ts'
+
+/** helm, and whoever applies what is not in a chart. */
+const own = ['helm', fieldManager]
+
+/** Kept by helm's record, not by us: their schemas are large, and only their being there counts. */
+const objectsOf = ({manifest, namespace}: InstalledRelease): readonly KubeObject[] =>
+  manifestOf<KubeObject>(manifest)
+    .filter(({kind}) => kind !== 'CustomResourceDefinition')
+    .map((object) => (object.metadata.namespace === undefined && !clusterWide.has(object.kind) ? within(object, namespace) : object))
+
+const within = (object: KubeObject, namespace: string): KubeObject => ({...object, metadata: {...object.metadata, namespace}})
+const clusterWide = new Set([
+  'ClusterRole',
+  'ClusterRoleBinding',
+  'ValidatingWebhookConfiguration',
+  'MutatingWebhookConfiguration',
+  'Namespace',
+  'PriorityClass',
+  'StorageClass',
+])
+
+const interrupted = /^pending-/
+
+/** A release of a pinned chart with these values; its objects are as the chart made them, and its pods are ready. */
+export const released = (site: Site, title: string, wished: () => Promise<Release> | Release, {patienceMs = 300_000} = {}): Step => {
+  const {kube, helm} = site
+
+  const installed = async ({namespace, name}: Release): Promise<InstalledRelease | undefined> =>
+    (await releasesIn(kube, namespace, name)).find((one) => one.name === name)
+
+  const asWished = async (wish: Release): Promise<true | string> => {
+    const there = await installed(wish)
+    if (there === undefined) return 'not installed'
+    if (there.status !== 'deployed') return `helm left it ${there.status}`
+    const {version} = chartOf(wish.chart)
+    if (there.chart.name !== wish.chart) return `it is a release of the chart ${there.chart.name}`
+    if (bare(there.chart.version) !== bare(version)) return `chart ${there.chart.version} instead of ${version}`
+    if (!isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(wish.values)))) return 'its values differ'
+    return firstOf(await findings(kube, objectsOf(there), own))
+  }
+
+  return {
+    title,
+    patienceMs,
+    done: async () => asWished(await wished()),
+    async apply(tell) {
+      const wish = await wished()
+      const there = await installed(wish)
+      if (there) {
+        refuseOthers(site, wish, there)
+        // helm was killed at its work: it would refuse for ever, and what it has made already carries its marks
+        if (interrupted.test(there.status)) {
+          tell(`an earlier helm was interrupted (${there.status}): its record is removed`, 'lasting')
+          await kube.remove({apiVersion: 'v1', kind: 'Secret', name: there.secretName, namespace: wish.namespace})
+        }
+      }
+      const differing = there?.status === 'deployed' ? (await findings(kube, objectsOf(there), own)).filter(({differs}) => differs) : []
+      const byHand = differing.filter((one) => one.byHand)
+      for (const {seen} of byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
+      const isSame = there !== undefined && differing.length === 0 && (await hasThese(wish, there))
+      if (isSame) return
+      const {name, namespace, values} = wish
+      await helm.upgrade(
+        {name, namespace, values, chart: await chartSource(site, wish.chart), file: site.file(`${name}.values.yaml`)},
+        {force: byHand.length > 0},
+      )
+    },
+    async watch() {
+      const there = await installed(await wished())
+      if (there) await watched(kube, () => objectsOf(there))()
+    },
+    async files() {
+      const {name, values} = await wished()
+      return {[site.file(`${name}.values.yaml`)]: toYaml(values)}
+    },
+  }
+}
+
+/** Charts are tagged with and without a `v`. */
+const bare = (version: string): string => version.replace(/^v/, '')
+
+/** The release has these values already: only its pods are not ready yet. */
+const hasThese = async ({chart, values}: Release, there: InstalledRelease): Promise<boolean> =>
+  there.status === 'deployed' &&
+  bare(there.chart.version) === bare(chartOf(chart).version) &&
+  isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(values)))
+
+/** A release that is not ours is left alone, and other versions are a decision of their own. */
+const refuseOthers = ({kube, ways, role, cluster}: Site, {name, namespace, chart}: Release, there: InstalledRelease): void => {
+  if (there.chart.name !== chart) {
+    throw new LkeobsError(
+      'LKO-3110',
+      `${name} in the namespace ${namespace} is a release of the chart ${there.chart.name} ${there.chart.version}; ours is of the chart ${chart}.`,
+      {next: [`helm --kube-context ${kube.target.context} -n ${namespace} list`]},
+    )
+  }
+  const {version} = chartOf(chart)
+  if (ways.upgrade === true || bare(there.chart.version) === bare(version)) return
+  throw new LkeobsError(
+    'LKO-3114',
+    `${name} on ${cluster} is chart ${chart} ${there.chart.version}; this version of lkeobs installs ${version}.`,
+    {
+      next: [role === 'hub' ? 'lkeobs hub upgrade' : `lkeobs edge upgrade ${cluster}`],
+    },
+  )
+}
+
+/** kubectl, for a line to type. */
+export const lineFor = ({kube}: Site, ...args: readonly string[]): string => kubectl(kube.target, ...args)

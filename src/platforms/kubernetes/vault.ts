@@ -1,0 +1,110 @@
+import {initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
+import type {Task} from '../../steps/step.ts'
+import {render} from '../../templates.ts'
+import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
+import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
+import type {Cluster} from '../platform.ts'
+import {applied} from './applied.ts'
+import {namespace, ports, secretOf} from './names.ts'
+import {configMap} from './objects.ts'
+import {released} from './released.ts'
+import type {Site} from './site.ts'
+
+type Parts = {
+  readonly site: Site
+  readonly hands: Pick<Cluster, 'read' | 'hand'>
+  readonly rootCa: () => Promise<string>
+  readonly replicas: number
+  readonly storageClass: string | undefined
+  readonly hasCertificate: () => readonly Task[]
+}
+
+const selfConfigMap = 'vault-self'
+const tlsSecret = 'vault-tls'
+const volume = '10Gi'
+
+/** Vault inside its cluster. */
+const inside = `https://vault.${namespace}.svc:${ports.vault}`
+
+/** The Vault of a Kubernetes cluster: a Raft of pods over TLS, reached through the API server. */
+export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertificate}: Parts) => {
+  const {kube, cluster, tools} = site
+  const nodes = Array.from({length: replicas}, (_, index) => `vault-${index}`)
+  const labels = Object.entries(vaultPodLabels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',')
+  const through = (dial: () => Promise<string>): Omit<VaultTarget, 'login'> => ({address: inside, where: cluster, dial, ca: rootCa})
+  const vault: Vault = tools.vault({...through(() => kube.forward({namespace, labels, port: ports.vault})), login: adminLogin(hands)})
+
+  const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> =>
+    Promise.all(nodes.map((pod) => tools.vault(through(() => kube.forward({namespace, pod, port: ports.vault}))).sealStatus()))
+
+  const peer = (node: string) => `https://${node}.vault-internal:${ports.vault}`
+  const secretFile = (file: string) => `${vaultPaths.handed(secretOf('vault', file))}/${file}`
+  const rendered = render('vault.yaml', {
+    node: 'HOSTNAME',
+    data: vaultPaths.data,
+    api: {listen: `[::]:${ports.vault}`, url: inside},
+    cluster: {listen: '[::]:8201', url: inside},
+    tls: {certificate: `${vaultPaths.tls}/tls.crt`, key: `${vaultPaths.tls}/tls.key`, ca: `${vaultPaths.tls}/ca.crt`},
+    seal: {keyId: 'static-1', key: `file://${secretFile(sealKeyFile)}`},
+    peers: [],
+  })
+  // the chart says where each pod is, and each pod's own file what it keeps its data with
+  const {storage: _, api_addr: __, cluster_addr: ___, ...config} = rendered
+
+  /** What a node is told alone: its peers; or, for the first node of a Vault that was never initialised, to do that itself. */
+  const selfOf = (node: string, isFirst: boolean) => {
+    const others = nodes.filter((other) => other !== node)
+    const raft = {
+      path: vaultPaths.data,
+      performance_multiplier: 1,
+      ...(!isFirst && {
+        retry_join: others.map((other) => ({leader_api_addr: peer(other), leader_ca_cert_file: `${vaultPaths.tls}/ca.crt`})),
+      }),
+    }
+    return {storage: {raft}, ...(isFirst && {initialize: initialize(secretFile(adminPasswordFile))})}
+  }
+
+  /**
+   * Once there is a Vault, no node ever initialises itself again: one that lost its volume joins the others instead of
+   * founding a second Vault. That is never taken back, whoever answers at the moment.
+   */
+  const isFounded = async (): Promise<boolean> => {
+    const live = await kube.read({apiVersion: 'v1', kind: 'ConfigMap', name: selfConfigMap, namespace})
+    const first = (live?.['data'] as Record<string, string> | undefined)?.['vault-0.json']
+    if (first !== undefined && !first.includes('"initialize"')) return true
+    return (await vaultSeals()).some((seal) => seal?.initialized === true)
+  }
+  const selves = async () => {
+    const founded = replicas > 1 && (await isFounded())
+    const data = Object.fromEntries(
+      nodes.map((node, index) => [`${node}.json`, `${JSON.stringify(selfOf(node, index === 0 && !founded), undefined, 2)}\n`]),
+    )
+    return configMap({name: selfConfigMap, namespace, data})
+  }
+  const told = (title: string) => applied(site, title, 'vault-self.yaml', selves)
+
+  return {
+    inside,
+    vault,
+    vaultReplicas: replicas,
+    vaultSeals,
+    vaultRuns: (): readonly Task[] => [
+      ...hasCertificate(),
+      told(`what each Vault node on ${cluster} is told alone`),
+      released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
+        vaultRelease({
+          replicas,
+          storageClass,
+          size: volume,
+          config,
+          selfConfigMap,
+          tlsSecret,
+          handedSecrets: [secretOf('vault', sealKeyFile), secretOf('vault', adminPasswordFile)],
+        }),
+      ),
+      ...(replicas > 1 ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),
+    ],
+  }
+}
