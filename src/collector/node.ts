@@ -60,6 +60,9 @@ export const nodeProcessors: Record<string, Settings> = {
         'k8s.container.name',
         'container.image.name',
         'container.image.tag',
+        'service.namespace',
+        'service.name',
+        'service.version',
       ],
     },
     pod_association: [

@@ -4,7 +4,7 @@ import {agentConfig} from '../collector/agent.ts'
 import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
-import {collectorLabels, collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
+import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import {leafFile} from './gateway.ts'
 import type {Release} from './release.ts'
@@ -42,11 +42,8 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
   ready: answers(`http://${at.address('health')}`),
 })
 
-/** The agents' pods on Kubernetes. */
-export const agentPodLabels = collectorLabels('agent', 'agent')
-
 /** Where an agent sees its node's file system, for the metrics of the host. */
-export const hostRoot = '/hostfs'
+const hostRoot = '/hostfs'
 
 /** The node's log files and its file system, to read; a folder on it for the queue, which outlives the pod. */
 const node: Mounts = {

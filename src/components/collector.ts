@@ -118,10 +118,3 @@ export const collectorValues = (collector: {
     speaksToKubernetes: collector.speaksToKubernetes,
   })
 }
-
-/** The labels of a collector's pods, by which a Service finds them. */
-export const collectorLabels = (name: string, kind: 'statefulset' | 'agent' | 'standalone') => ({
-  'app.kubernetes.io/name': 'opentelemetry-collector',
-  'app.kubernetes.io/instance': name,
-  component: `${kind}-collector`,
-})

@@ -5,7 +5,7 @@ import {mounts, namespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
-import {collectorLabels, collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
+import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
 
@@ -39,8 +39,12 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): 
   ready: answers(`http://${at.address('health')}`),
 })
 
-/** The gateway's pods on Kubernetes: whoever sends edges to them selects these. */
-export const gatewayPodLabels = collectorLabels('gateway', 'statefulset')
+/** The gateway's pods on Kubernetes. */
+const podLabels = {
+  'app.kubernetes.io/name': 'opentelemetry-collector',
+  'app.kubernetes.io/instance': 'gateway',
+  component: 'statefulset-collector',
+}
 
 export type GatewayReleaseWish = {
   readonly config: object
@@ -68,7 +72,7 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
           maxSkew: 1,
           topologyKey: 'kubernetes.io/hostname',
           whenUnsatisfiable: 'ScheduleAnyway',
-          labelSelector: {matchLabels: gatewayPodLabels},
+          labelSelector: {matchLabels: podLabels},
         },
       ],
       claims: [

@@ -6,7 +6,7 @@ import type {Release} from './release.ts'
 export type DashboardFolder = {readonly title: string; readonly configMap: string}
 
 /** The Secret with `admin-user` and `admin-password`. */
-export const grafanaAdminSecret = 'grafana-admin'
+const adminSecret = 'grafana-admin'
 
 const at = (service: string, port: number) => `http://${service}.${namespace}.svc:${port}`
 
@@ -79,7 +79,7 @@ export const grafanaRelease = ({dashboards = []}: {readonly dashboards?: readonl
   values: renderValues('grafana.yaml', {
     name: 'grafana',
     port: ports.grafana,
-    adminSecret: grafanaAdminSecret,
+    adminSecret,
     datasources: {'datasources.yaml': {apiVersion: 1, prune: true, datasources}},
     dashboardProviders: dashboards.length === 0 ? {} : {'dashboardproviders.yaml': {apiVersion: 1, providers: dashboards.map(provider)}},
     dashboardsConfigMaps: Object.fromEntries(dashboards.map(({title, configMap}) => [slug(title), configMap])),

@@ -45,6 +45,8 @@ const configuration = ({retentionDays, objectStorage}: TempoWish) => {
   const common = render('tempo.yaml', {data, host: '127.0.0.1', http: ports.tempoHttp, grpc: 9095, otlp, gossip: 7946})
   return {
     ...amended(common, 'server', {http_listen_address: ''}),
+    // without it, a sender that is told to slow down takes what it sent for refused for good
+    distributor: {...(common['distributor'] as object), retry_after_on_resource_exhausted: '5s'},
     compactor: {compaction: {block_retention: `${retentionDays * 24}h`}},
     ...(objectStorage ? {storage: {trace: inBucket(objectStorage)}} : {}),
   }

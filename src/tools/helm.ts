@@ -228,10 +228,8 @@ const decode = ({data, metadata: {name: secretName}}: ReleaseSecret): InstalledR
 /** What Helm has installed in a namespace, the newest revision of each release. */
 export const releasesIn = async (kube: Kube, namespace: string, name?: string): Promise<readonly InstalledRelease[]> => {
   // earlier revisions are as large as the newest, and would all be sent
-  const secrets = await kube.list<ReleaseSecret>(
-    {apiVersion: 'v1', kind: 'Secret'},
-    {namespace, labels: `owner=helm,status!=superseded${name === undefined ? '' : `,name=${name}`}`},
-  )
+  const labels = ['owner=helm', 'status!=superseded', ...(name === undefined ? [] : [`name=${name}`])].join(',')
+  const secrets = await kube.list<ReleaseSecret>({apiVersion: 'v1', kind: 'Secret'}, {namespace, labels})
   const revisionOf = ({metadata}: ReleaseSecret) => Number(metadata.labels?.['version'] ?? 0)
   const byName = Object.groupBy(secrets, ({metadata}) => metadata.labels?.['name'] ?? '')
   return Object.values(byName)

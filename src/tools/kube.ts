@@ -75,6 +75,8 @@ export type Kube = {
    */
   apply(objects: readonly KubeObject[], options: {readonly file: string; readonly force?: boolean}): Promise<void>
   remove(ref: Ref): Promise<void>
+  /** Sets an annotation of every pod with these labels: what is mounted into it is brought up to date at once, not within a minute. */
+  nudge(pods: {readonly namespace: string; readonly labels: string}, annotation: string): Promise<void>
 }
 
 export type OpenKube = (target: KubeTarget) => Kube
@@ -378,6 +380,16 @@ const applyArgs = (force: boolean | undefined, file: string): readonly string[] 
   '-f',
   file,
 ]
+const nudgeArgs = ({namespace, labels}: {readonly namespace: string; readonly labels: string}, annotation: string): readonly string[] => [
+  'annotate',
+  'pods',
+  '--namespace',
+  namespace,
+  '--selector',
+  labels,
+  '--overwrite',
+  annotation,
+]
 const removeArgs = (ref: Ref): readonly string[] => [
   'delete',
   typeOf(ref),
@@ -392,6 +404,8 @@ export const lines = {
   apply: (target: KubeTarget, {file, force}: {readonly file: string; readonly force?: boolean}): string =>
     kubectl(target, ...applyArgs(force, file)),
   remove: (target: KubeTarget, ref: Ref): string => kubectl(target, ...removeArgs(ref)),
+  nudge: (target: KubeTarget, pods: {readonly namespace: string; readonly labels: string}, annotation: string): string =>
+    kubectl(target, ...nudgeArgs(pods, annotation)),
 }
 
 // --- the API
@@ -778,6 +792,7 @@ const openOne = (target: KubeTarget, {shell, program}: Programs): {readonly kube
     },
     apply: (objects, {force}) =>
       write(applyArgs(force, '-'), objects, new Secret(objects.map((object) => revealed(asKept(object))).join('\n---\n'))),
+    nudge: (pods, annotation) => write(nudgeArgs(pods, annotation), []),
     async remove(ref) {
       try {
         await write(removeArgs(ref), [])
@@ -841,6 +856,9 @@ export const dryKube = (open: OpenKube, record: (line: string) => void): OpenKub
       },
       async remove(ref) {
         record(lines.remove(target, ref))
+      },
+      async nudge(pods, annotation) {
+        record(lines.nudge(target, pods, annotation))
       },
     }
   }

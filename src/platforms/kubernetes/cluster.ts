@@ -94,8 +94,12 @@ const opened = ({site, platform, replicas, collector, leaf, hubPort, more, compo
   const {rootCa, signCa, hasRootCa} = authority
   const hands = {
     read: (component: string, file: string) => valueIn(site, namespaceOf(component), secretOf(component, file), file),
-    hand: (component: string, file: string, content: string | Secret) =>
-      kube.apply([secretObject(component, file, content)], {file: site.file(`${secretOf(component, file)}.yaml`)}),
+    async hand(component: string, file: string, content: string | Secret) {
+      await kube.apply([secretObject(component, file, content)], {file: site.file(`${secretOf(component, file)}.yaml`)})
+      const pods = {namespace: namespaceOf(component), labels: labelsOf(component)}
+      // a kubelet brings a Secret into its pods within 90 s, or when a pod changes
+      if ((await podsOf(site, component)).length > 0) await kube.nudge(pods, `lkeobs.io/handed=${file}-${Date.now()}`)
+    },
   }
   const vault = vaultOf({site, hands, rootCa, replicas, storageClass, hasCertificate: authority.hasVaultCertificate})
   const identity = identityOf(site)
@@ -399,27 +403,28 @@ export const openKubernetesEdge = (
   }
 }
 
+/** Posts what a script reads from its first argument to the host and port that follow, and prints the answer. */
+const poster = 'printf %s "$1" | nc -w 10 "$2" "$3"'
+
 /** Posts JSON from inside a pod, with what every OpenBao image has. */
-const postFrom = async ({kube}: Site, pod: string, url: string, body: object) => {
-  const command = [
-    'wget',
-    '-q',
-    '-O',
-    '-',
-    '-T',
-    '10',
-    '--header',
+const postFrom = async ({kube}: Site, pod: string, to: string, body: object) => {
+  const {hostname, port, pathname} = new URL(to)
+  const content = JSON.stringify(body)
+  const head = [
+    `POST ${pathname} HTTP/1.1`,
+    `Host: ${hostname}:${port}`,
     'Content-Type: application/json',
-    '--post-data',
-    JSON.stringify(body),
-    url,
+    `Content-Length: ${Buffer.byteLength(content)}`,
+    'Connection: close',
   ]
+  const request = `${head.join('\r\n')}\r\n\r\n${content}`
   try {
-    return {status: 200, body: await kube.exec({namespace, pod}, command)}
+    const answer = await kube.exec({namespace, pod}, ['sh', '-c', poster, 'sh', request, hostname, port])
+    const [, status, text = ''] = /^HTTP\/1\.\d (\d{3})[\s\S]*?\r\n\r\n([\s\S]*)$/.exec(answer) ?? []
+    return status === undefined ? undefined : {status: Number(status), body: text}
   } catch (error) {
-    if (!(error instanceof LkeobsError)) throw error
-    const status = /HTTP\/1\.\d (\d{3})/.exec(error.message)?.[1]
-    return status === undefined ? undefined : {status: Number(status), body: error.message.split('\n').at(-1) ?? ''}
+    if (error instanceof LkeobsError && error.code === 'LKO-4003') return undefined
+    throw error
   }
 }
 

@@ -285,14 +285,14 @@ const latestSet = (deployment: Live, replicaSets: readonly Live[]): Live | undef
 }
 
 /** A pod of the template before that will be replaced. An ordered StatefulSet does not replace one that is not ready. */
-const isPassing = ({kind, metadata, spec, status}: Live, pod: Pod): boolean => {
+const isPassing = (live: Live, pod: Pod): boolean => {
+  const {kind, metadata, spec} = live
   const labels = pod.metadata.labels ?? {}
   if (kind === 'DaemonSet')
     return differ(labels['pod-template-generation'], metadata.annotations?.['deprecated.daemonset.template.generation'])
-  if (kind === 'StatefulSet' && spec?.podManagementPolicy === 'Parallel')
-    return differ(labels['controller-revision-hash'], status?.updateRevision)
-  return false
+  return kind === 'StatefulSet' && spec?.podManagementPolicy === 'Parallel' && isOlder(live, pod)
 }
+const isOlder = ({status}: Live, pod: Pod): boolean => differ(pod.metadata.labels?.['controller-revision-hash'], status?.updateRevision)
 const differ = (one: string | undefined, other: string | undefined): boolean => one !== undefined && other !== undefined && one !== other
 
 const statusesOf = ({status}: Pod): readonly ContainerStatus[] => [
@@ -305,15 +305,27 @@ const containerOf = ({spec}: Pod, name: string): Container | undefined =>
 const nameOf = ({metadata: {namespace, name}}: Live): string => (namespace === undefined ? name : `${namespace}/${name}`)
 const podName = (pod: Pod): string => `Pod ${nameOf(pod)}${pod.spec?.nodeName === undefined ? '' : ` on node ${pod.spec.nodeName}`}`
 
+/** Objects that are in no namespace. */
+const isWide = (args: readonly string[]): boolean =>
+  /^(nodes|storageclass|namespace|\w+webhookconfiguration\w*|\w+policy)\b/.test(args[1] ?? '')
+
 /** The error, with commands for the namespace. */
 const fault = ({kube, namespace}: Scene, code: Code, what: string, ...next: readonly (readonly string[])[]): LkeobsError =>
-  new LkeobsError(code, what, {next: next.map((args) => kubectl(kube.target, '-n', namespace, ...args))})
+  new LkeobsError(code, what, {next: next.map((args) => kubectl(kube.target, ...(isWide(args) ? [] : ['-n', namespace]), ...args))})
+
+/** An error about a pod. An ordered StatefulSet does not replace one that is not ready, whatever it is wished to be now. */
+const podFault = (scene: Scene, {live}: Work, pod: Pod, code: Code, what: string, ...next: readonly (readonly string[])[]): LkeobsError => {
+  const isLeft = live.kind === 'StatefulSet' && isOlder(live, pod)
+  if (!isLeft) return fault(scene, code, what, ...next, describe(pod))
+  const more = 'The pod is of the template before this one, and is not replaced while it is not ready.'
+  return fault(scene, code, `${what}\n${more}`, ['delete', 'pod', pod.metadata.name], ...next)
+}
 
 const describe = (live: Live): readonly string[] => ['describe', resourceOf(live), live.metadata.name]
 
 /** LKO-3104 */
-const notPulled: Finder = (scene, {pods}) =>
-  firstOf(pods, (pod) =>
+const notPulled: Finder = (scene, work) =>
+  firstOf(work.pods, (pod) =>
     firstOf(statusesOf(pod), (status) => {
       const {reason = '', message = ''} = status.state?.waiting ?? {}
       if (
@@ -333,7 +345,7 @@ const notPulled: Finder = (scene, {pods}) =>
       const start = timeOf(pod.status?.startTime) ?? created(pod)
       const span = {first: oldest(failures, start), last: newest(failures) || start}
       if (!scene.isRipe(span, isHiccup(words) ? transientSeconds : 0)) return undefined
-      return fault(scene, 'LKO-3104', `${podName(pod)} cannot get ${image}: ${words}`, describe(pod))
+      return podFault(scene, work, pod, 'LKO-3104', `${podName(pod)} cannot get ${image}: ${words}`)
     }),
   )
 
@@ -382,13 +394,13 @@ const unscheduled = (scene: Scene, pod: Pod): {readonly words: string; readonly 
 }
 
 /** LKO-3105 */
-const notScheduled: Finder = (scene, {pods}) =>
-  firstOf(pods, (pod) => {
+const notScheduled: Finder = (scene, work) =>
+  firstOf(work.pods, (pod) => {
     const found = unscheduled(scene, pod)
     if (!found || isAboutVolumes(found.words)) return undefined
     const refusal = latest(eventsOf(scene, pod, /^NotTriggerScaleUp$/))
     const more = refusal ? `\nThe autoscaler: ${refusal.message}` : ''
-    return fault(scene, 'LKO-3105', `${podName(pod)}: ${found.words}${more}`, describe(pod), ['top', 'nodes'])
+    return podFault(scene, work, pod, 'LKO-3105', `${podName(pod)}: ${found.words}${more}`, ['describe', 'nodes'])
   })
 
 /** LKO-3107 */
@@ -448,7 +460,8 @@ const ranFor = (ended: Ended | undefined): number => {
 }
 
 /** LKO-3106 */
-const crashing: Finder = async (scene, {live, pods}) => {
+const crashing: Finder = async (scene, work) => {
+  const {live, pods} = work
   // a Job tries again by design, until it gives up itself
   if (live.kind === 'Job') return undefined
   const isOf = ({state, lastState}: ContainerStatus, pod: Pod): Span => {
@@ -458,14 +471,14 @@ const crashing: Finder = async (scene, {live, pods}) => {
   const found = firstOf(pods, (pod) =>
     firstOf(statusesOf(pod), (status) => (isCrashing(status) && isRecent(scene, status, isOf(status, pod)) ? {pod, status} : undefined)),
   )
-  return found && crash(scene, found.pod, found.status)
+  return found && crash(scene, work, found.pod, found.status)
 }
 
 /** One that runs just now has to have crashed within the last minutes. */
 const isRecent = (scene: Scene, {state}: ContainerStatus, span: Span): boolean =>
   scene.isRipe(span, 0) && (state?.running === undefined || !scene.isRipe(span, 180))
 
-const crash = async (scene: Scene, pod: Pod, status: ContainerStatus): Promise<LkeobsError> => {
+const crash = async (scene: Scene, work: Work, pod: Pod, status: ContainerStatus): Promise<LkeobsError> => {
   const {name, restartCount = 0, state, lastState} = status
   const ended = state?.terminated ?? lastState?.terminated
   const isKilled = eventsOf(scene, pod, /^Killing$/).some(({message}) => /failed (liveness|startup) probe/.test(message))
@@ -479,7 +492,7 @@ const crash = async (scene: Scene, pod: Pod, status: ContainerStatus): Promise<L
     ...(probe === undefined ? [] : [probe]),
     ...(lines.length > 0 ? ['Its last lines:', ...lines] : [ended?.message ?? '']),
   ].filter((part) => part !== '')
-  return fault(scene, 'LKO-3106', parts.join('\n'), ['logs', pod.metadata.name, '-c', name, '--previous'], describe(pod))
+  return podFault(scene, work, pod, 'LKO-3106', parts.join('\n'), ['logs', pod.metadata.name, '-c', name, '--previous'])
 }
 
 const endOf = (ended: Ended | undefined, container: Container | undefined): string => {
@@ -499,11 +512,10 @@ const lastLines = async ({kube, namespace}: Scene, pod: Pod, container: string, 
 }
 
 /** LKO-3106: what a container is to be started with is not there. */
-const notStarted: Finder = async (scene, {pods}) => {
-  for (const pod of pods) {
+const notStarted: Finder = async (scene, work) => {
+  for (const pod of work.pods) {
     const words = configFault(scene, pod) ?? mountFault(scene, pod)
-    if (words !== undefined && !(await isThereNow(scene, words)))
-      return fault(scene, 'LKO-3106', `${podName(pod)}: ${words}`, describe(pod))
+    if (words !== undefined && !(await isThereNow(scene, words))) return podFault(scene, work, pod, 'LKO-3106', `${podName(pod)}: ${words}`)
   }
   return undefined
 }
@@ -577,8 +589,8 @@ const notAdmitted: Finder = (scene, {live, maker}) => {
   const words = refusal.message.replace(/^Error creating: |^create Pod \S+ in StatefulSet \S+ failed error: /i, '')
   const isFinal = /denied|violates PodSecurity/i.test(words)
   if (!scene.isRipe({first: oldest(refusals), last: refusal.last}, isFinal ? 0 : 15)) return undefined
-  const what = `${refuser(words)} does not let ${live.kind} ${nameOf(live)} make its pods: ${words}`
-  return fault(scene, 'LKO-3108', what, describe(maker))
+  const {name, next} = refuserOf(words)
+  return fault(scene, 'LKO-3108', `${name} does not let ${live.kind} ${nameOf(live)} make its pods: ${words}`, ...next, describe(maker))
 }
 
 const lacksPods = ({kind, spec, status}: Live): boolean => {
@@ -595,20 +607,31 @@ const failuresOf = (maker: Live): readonly Event[] => {
   return [{about: {}, reason: 'FailedCreate', message: condition.message ?? '', first: at, last: at}]
 }
 
-const refusers: readonly (readonly [RegExp, (name: string) => string])[] = [
-  [/failed calling webhook "([^"]+)"/, (name) => `The webhook ${name}, which does not answer,`],
-  [/admission webhook "([^"]+)" denied/, (name) => `The webhook ${name}`],
-  [/violates PodSecurity "([^"]+)"/, (name) => `The pod security level ${name} of the namespace`],
-  [/ValidatingAdmissionPolicy '([^']+)'/, (name) => `The policy ${name}`],
-  [/exceeded quota: ([^,]+),/, (name) => `The quota ${name}`],
-  [/failed quota: ([^:]+):/, (name) => `The quota ${name}`],
+type Refuser = {readonly says: RegExp; readonly named: (name: string) => string; readonly next: readonly string[]}
+const webhooks = ['get', 'validatingwebhookconfigurations,mutatingwebhookconfigurations']
+const refusers: readonly Refuser[] = [
+  {says: /failed calling webhook "([^"]+)"/, named: (name) => `The webhook ${name}, which does not answer,`, next: webhooks},
+  {says: /admission webhook "([^"]+)" denied/, named: (name) => `The webhook ${name}`, next: webhooks},
+  {
+    says: /violates PodSecurity "([^"]+)"/,
+    named: (level) => `The pod security level ${level} of the namespace`,
+    next: ['get', 'namespace', '--show-labels'],
+  },
+  {
+    says: /ValidatingAdmissionPolicy '([^']+)'/,
+    named: (name) => `The policy ${name}`,
+    next: ['get', 'validatingadmissionpolicy', '-o', 'yaml'],
+  },
+  {says: /exceeded quota: ([^,]+),/, named: (name) => `The quota ${name}`, next: ['describe', 'quota']},
+  {says: /failed quota: ([^:]+):/, named: (name) => `The quota ${name}`, next: ['describe', 'quota']},
 ]
 
-const refuser = (words: string): string =>
-  firstOf(refusers, ([pattern, named]) => {
-    const [, name] = pattern.exec(words) ?? []
-    return name === undefined ? undefined : named(name)
-  }) ?? 'The API server'
+/** Who does not admit a pod, and where to look at it. */
+const refuserOf = (words: string): {readonly name: string; readonly next: readonly (readonly string[])[]} =>
+  firstOf(refusers, ({says, named, next}) => {
+    const [, name] = says.exec(words) ?? []
+    return name === undefined ? undefined : {name: named(name), next: [next]}
+  }) ?? {name: 'The API server', next: []}
 
 /** LKO-3111 */
 const cannotGo: Finder = (scene, {live, pods}) => firstOf([live, ...pods], (object) => held(scene, object))
@@ -628,11 +651,11 @@ const held = (scene: Scene, object: Live): LkeobsError | undefined => {
   const span = deletion(object)
   if (!span || finalizers.length === 0 || !scene.isRipe(span, patienceWith(finalizers))) return undefined
   const what = `${object.kind} ${nameOf(object)} was deleted and is held by ${finalizers.join(', ')}.`
-  return fault(scene, 'LKO-3111', what, ['patch', resourceOf(object), name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}'])
+  return fault(scene, 'LKO-3111', what, [...release, resourceOf(object), name])
 }
 
 /** A namespace goes when everything in it is gone: it tells what is not. */
-const homeHeld = (scene: Scene): LkeobsError | undefined => {
+const homeHeld = async (scene: Scene): Promise<LkeobsError | undefined> => {
   const {kube, namespace, home} = scene
   const span = home && deletion(home)
   if (!span) return undefined
@@ -647,30 +670,49 @@ const homeHeld = (scene: Scene): LkeobsError | undefined => {
     .filter((condition) => condition?.status === 'True')
   const all = [...finalizers, ...inside]
   if ((all.length === 0 && broken.length === 0) || !scene.isRipe(span, all.length === 0 ? 15 : patienceWith(all))) return undefined
-  const resources = [
-    ...(conditionOf(home, 'NamespaceContentRemaining')?.message ?? '').matchAll(/([\w.-]+?)\.? has \d+ resource instances/g),
-  ].map(([, name = '']) => name)
+  const content = conditionOf(home, 'NamespaceContentRemaining')
   const words = [
     ...(finalizers.length > 0 ? [`It is held by ${finalizers.join(', ')}.`] : []),
-    ...[...(inside.length > 0 ? [conditionOf(home, 'NamespaceContentRemaining'), remaining] : []), ...broken].map(
-      (condition) => `${condition?.message ?? ''}.`,
-    ),
+    ...[...(inside.length > 0 ? [content, remaining] : []), ...broken].map((condition) => `${condition?.message ?? ''}.`),
   ]
-  const columns = 'custom-columns=KIND:.kind,NAME:.metadata.name,FINALIZERS:.metadata.finalizers'
-  const patch = ['--type=merge', '-p', '{"metadata":{"finalizers":null}}']
   const next = [
-    ...(finalizers.length > 0 ? [kubectl(kube.target, 'patch', 'namespace', namespace, ...patch)] : []),
-    ...(inside.length > 0 && resources.length > 0
-      ? [kubectl(kube.target, '-n', namespace, 'get', resources.join(','), '-o', columns)]
-      : []),
-    ...(inside.length > 0 && resources.length === 1
-      ? [kubectl(kube.target, '-n', namespace, 'patch', resources[0] ?? '', 'NAME', ...patch)]
-      : []),
+    ...(finalizers.length > 0 ? [kubectl(kube.target, ...release, 'namespace', namespace)] : []),
+    ...(inside.length > 0 ? await releases(scene, content?.message ?? '') : []),
   ]
   return new LkeobsError('LKO-3111', `Namespace ${namespace} was deleted and does not go away. ${words.join(' ')}`, {
     next: next.length > 0 ? next : [kubectl(kube.target, 'get', 'namespace', namespace, '-o', 'yaml')],
   })
 }
+
+const release = ['patch', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']
+
+const kindsOf: Readonly<Record<string, Kind>> = {
+  pods: {apiVersion: 'v1', kind: 'Pod'},
+  configmaps: {apiVersion: 'v1', kind: 'ConfigMap'},
+  secrets: {apiVersion: 'v1', kind: 'Secret'},
+  services: {apiVersion: 'v1', kind: 'Service'},
+  persistentvolumeclaims: {apiVersion: 'v1', kind: 'PersistentVolumeClaim'},
+  'deployments.apps': {apiVersion: 'apps/v1', kind: 'Deployment'},
+  'statefulsets.apps': {apiVersion: 'apps/v1', kind: 'StatefulSet'},
+  'daemonsets.apps': {apiVersion: 'apps/v1', kind: 'DaemonSet'},
+  'jobs.batch': {apiVersion: 'batch/v1', kind: 'Job'},
+}
+
+/** A line for each object that holds the namespace; of kinds we cannot list, one that lists them. */
+const releases = async ({kube, namespace}: Scene, words: string): Promise<readonly string[]> => {
+  const resources = [...words.matchAll(/([\w.-]+?)\.? has \d+ resource instances/g)].map(([, name = '']) => name)
+  const lines = resources.map(async (resource) => {
+    const kind = kindsOf[resource]
+    if (!kind) return [kubectl(kube.target, '-n', namespace, 'get', resource, '-o', columns)]
+    const objects = (await attempt(() => kube.list<Live>(kind, {namespace}))) ?? []
+    return objects
+      .filter(({metadata}) => metadata.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length > 0)
+      .map(({metadata: {name}}) => kubectl(kube.target, '-n', namespace, ...release, kind.kind.toLowerCase(), name))
+  })
+  return (await Promise.all(lines)).flat()
+}
+
+const columns = 'custom-columns=NAME:.metadata.name,FINALIZERS:.metadata.finalizers'
 
 /** LKO-3115 */
 const noAddress: Finder = (scene, {live}) => {

@@ -208,20 +208,19 @@ export type NetworkWish = {
   readonly role: Role
   /** Installed by us. */
   readonly certManager: boolean
-  /** Installed by us, or the namespace in which it was found; `false` where collectors fetch their leaves themselves. */
-  readonly secretsOperator: boolean | string
+  /** Installed by us. Otherwise one from elsewhere brings the leaves, or collectors fetch them themselves. */
+  readonly secretsOperator: boolean
   readonly grafana: boolean
   readonly instrumentation: boolean
   /** The port of the hub's endpoint, which the agents of an edge dial. */
   readonly hubPort?: number | undefined
-  /** Whether there are GPU exporters, which the agent reads. */
-  readonly gpu?: boolean | undefined
 }
 
 /** Pods of a release, which every chart labels with its name. */
 type Pods = {readonly namespace: string; readonly release: string}
-/** Who may be at the other end: certain pods, all pods of some namespaces, or any address at all. */
-type Peer = Pods | {readonly namespace: string} | 'cluster' | 'anywhere'
+type Subject = Pods | {readonly namespace: string}
+/** Who may be at the other end: certain pods, a program in whatever namespace, all pods of the cluster, or any address at all. */
+type Peer = Subject | {readonly program: string} | 'cluster' | 'anywhere'
 type Flow = {readonly from: Peer; readonly to: Peer; readonly ports: readonly number[]}
 
 const release = (name: string): Pods => ({release: name, namespace: namespaceOf(name)})
@@ -247,13 +246,12 @@ const toApi = (from: Peer): Flow => ({from, to: 'anywhere', ports: [443, 6443]})
 const flows = ({role, certManager, secretsOperator, ...cluster}: NetworkWish): readonly Flow[] => {
   const when = (condition: boolean, ...some: readonly Flow[]): readonly Flow[] => (condition ? some : [])
   const [hub, edge] = [role === 'hub', role === 'edge']
-  const leaves: Peer =
-    secretsOperator === false
-      ? pods[hub ? 'gateway' : 'agent']
-      : {namespace: secretsOperator === true ? secretsOperatorNamespace : secretsOperator}
+  const leaves: readonly Peer[] = secretsOperator
+    ? [{namespace: secretsOperatorNamespace}]
+    : [hub ? pods.gateway : pods.agent, {program: 'vault-secrets-operator'}]
   return [
     {from: pods.vault, to: pods.vault, ports: [ports.vault, 8201]},
-    {from: leaves, to: pods.vault, ports: [ports.vault]},
+    ...leaves.map((from) => ({from, to: pods.vault, ports: [ports.vault]})),
     // it asks whose a service account's token is, and labels its own pods
     toApi(pods.vault),
     ...when(
@@ -281,18 +279,19 @@ const flows = ({role, certManager, secretsOperator, ...cluster}: NetworkWish): r
       {from: pods.agent, to: 'anywhere', ports: [...new Set([ports.otlpGrpc, cluster.hubPort ?? ports.otlpGrpc])]},
       // the kubelet of its node, which is no pod either
       {from: pods.agent, to: 'anywhere', ports: [10_250]},
+      {from: pods.agent, to: pods.gpuExporter, ports: [9400]},
       toApi(pods.agent),
       toApi(pods.scraper),
     ),
-    ...when(edge && cluster.gpu === true, {from: pods.agent, to: pods.gpuExporter, ports: [9400]}),
     // the API server calls webhooks, and comes from no pod
     ...when(cluster.instrumentation, {from: 'anywhere', to: pods.instrumentation, ports: [9443]}, toApi(pods.instrumentation)),
     ...when(certManager, {from: 'anywhere', to: pods.certManager, ports: [10_250]}, toApi({namespace: certManagerNamespace})),
-    ...when(secretsOperator === true, toApi({namespace: secretsOperatorNamespace})),
+    ...when(secretsOperator, toApi({namespace: secretsOperatorNamespace})),
   ]
 }
 
-const isPods = (peer: Peer): peer is Pods => typeof peer === 'object' && 'release' in peer
+const isSubject = (peer: Peer): peer is Subject => typeof peer === 'object' && 'namespace' in peer
+const isPods = (subject: Subject): subject is Pods => 'release' in subject
 const sameAs = (one: Peer) => (other: Peer) => JSON.stringify(one) === JSON.stringify(other)
 
 const inNamespace = (name: string) => ({namespaceSelector: {matchLabels: {'kubernetes.io/metadata.name': name}}})
@@ -301,6 +300,7 @@ const ofRelease = (name: string) => ({podSelector: {matchLabels: {'app.kubernete
 /** A peer as a rule names it; anywhere is a rule that names nobody, for a CIDR would not mean pods and nodes to every plugin. */
 const selected = (peer: Exclude<Peer, 'anywhere'>) => {
   if (peer === 'cluster') return {namespaceSelector: {}}
+  if (!isSubject(peer)) return {namespaceSelector: {}, podSelector: {matchLabels: {'app.kubernetes.io/name': peer.program}}}
   return {...inNamespace(peer.namespace), ...(isPods(peer) ? ofRelease(peer.release) : {})}
 }
 
@@ -314,7 +314,7 @@ const policy = (at: string, name: string, spec: object): KubeObject =>
   labelled({apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: {name, namespace: at}, spec})
 
 /** What goes into and out of certain pods, or all pods of a namespace. */
-const policyFor = (subject: Exclude<Peer, string>, all: readonly Flow[]): KubeObject => {
+const policyFor = (subject: Subject, all: readonly Flow[]): KubeObject => {
   const same = sameAs(subject)
   const ingress = all.filter(({to}) => same(to)).map((flow) => rule('from', flow.from, flow.ports))
   const egress = all.filter(({from}) => same(from)).map((flow) => rule('to', flow.to, flow.ports))
@@ -345,12 +345,12 @@ export const networkPolicies = (cluster: NetworkWish): readonly KubeObject[] => 
     namespace,
     ...(cluster.role === 'edge' ? [nodeNamespace] : []),
     ...(cluster.certManager ? [certManagerNamespace] : []),
-    ...(cluster.secretsOperator === true ? [secretsOperatorNamespace] : []),
+    ...(cluster.secretsOperator ? [secretsOperatorNamespace] : []),
   ]
   const all = flows(cluster)
   const subjects = all
     .flatMap(({from, to}) => [from, to])
-    .filter((peer) => typeof peer === 'object')
-    .filter((peer, at, peers) => closedHere.includes(peer.namespace) && peers.findIndex(sameAs(peer)) === at)
+    .filter(isSubject)
+    .filter((subject, at, others) => closedHere.includes(subject.namespace) && others.findIndex(sameAs(subject)) === at)
   return [...closedHere.flatMap(closed), ...subjects.map((subject) => policyFor(subject, all))]
 }
