@@ -57,3 +57,9 @@ export const checkHub = async (hub: HubCluster): Promise<void> => {
 export const checkPrograms = async ({programs}: Cluster, tools: Tools): Promise<void> => {
   await Promise.all(programs.map((program) => tools.program(program)))
 }
+
+/** Throws LKO-1007 where a cluster of the fleet is not on this machine. */
+export const refuseElsewhere = ({hub, edges}: Fleet): void => {
+  const elsewhere = [hub, ...edges].filter(({processes}) => processes === undefined).map(({name}) => name)
+  if (elsewhere.length > 0) throw new LkeobsError('LKO-1007', `Not on this machine: ${elsewhere.join(', ')}.`, {next: ['lkeobs status']})
+}

@@ -69,7 +69,11 @@ export abstract class LkeobsCommand extends Command {
   }
 
   /** The fleet of the file with its hub and edges opened. */
-  protected async fleet(flags: {readonly fleet: string; readonly charts?: string | undefined}, tools: Tools, ways: Ways = {}): Promise<Fleet> {
+  protected async fleet(
+    flags: {readonly fleet: string; readonly charts?: string | undefined},
+    tools: Tools,
+    ways: Ways = {},
+  ): Promise<Fleet> {
     const [{loadFleet}, {openFleet}] = await Promise.all([import('./fleet/load.ts'), import('./clusters.ts')])
     return openFleet(await loadFleet(flags.fleet, tools.files), tools, {charts: flags.charts, ...ways})
   }

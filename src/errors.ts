@@ -57,6 +57,12 @@ export const catalogue = {
     why: 'The code is not in the catalogue of this version.',
     fix: '`lkeobs explain` without a code lists all of them.',
   },
+  'LKO-1007': {
+    exit: exit.usage,
+    title: 'This fleet is no lab.',
+    why: 'A lab is a fleet whose clusters are processes on this machine. The fleet file names clusters elsewhere, which the lab commands neither start nor stop.',
+    fix: 'Use `lkeobs hub init`, `lkeobs edge join` and `lkeobs status` for this fleet, or another folder for a lab (--dir).',
+  },
   'LKO-2001': {
     exit: exit.checksFailed,
     title: 'A canary was not read back.',

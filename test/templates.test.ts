@@ -2,7 +2,7 @@ import {readdirSync, readFileSync} from 'node:fs'
 import path from 'node:path'
 import {expect, test} from 'vitest'
 import {parse} from 'yaml'
-import {render, type Templates, toYaml} from '../src/templates.ts'
+import {renderAll, type Templates, toYaml} from '../src/templates.ts'
 
 const folder = path.resolve(import.meta.dirname, '../templates')
 const sourceOf = (name: string) => readFileSync(path.join(folder, name), 'utf8')
@@ -28,11 +28,26 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     method: {type: 'approle', config: {role_id_file_path: '/role-id', secret_id_file_path: odd}},
     template: {contents: '{{ with pkiCert "pki/issue/agent" "ttl=24h" }}{{ .Cert }}{{ end }}', destination: '/leaf.pem', mode: '0600'},
   },
+  'kubernetes/objects/namespace.yaml': {name: odd, level: 'restricted'},
+  'kubernetes/objects/root-ca.yaml': {namespace: 'lkeobs', commonName: odd},
+  'kubernetes/objects/vault-certificate.yaml': {namespace: 'lkeobs', names: ['vault', odd], addresses: ['127.0.0.1']},
+  'kubernetes/objects/ca-request.yaml': {namespace: 'lkeobs', name: odd, request: 'cGVt', duration: '8760h0m0s'},
+  'kubernetes/objects/otlp-service.yaml': {namespace: 'lkeobs', annotations: {key: odd}},
+  'kubernetes/objects/leaf.yaml': {
+    namespace: 'lkeobs',
+    component: 'gateway',
+    role: 'gateway',
+    vault: {address: 'https://vault:8200', host: 'vault', ca: 'gateway-vault-ca'},
+    leaf: {name: 'gateway-leaf', mount: 'pki', path: 'issue/gateway', params: {ttl: '24h'}, refreshAfter: '57600s', text: odd},
+  },
+  'kubernetes/objects/canary.yaml': {namespace: 'lkeobs', image: odd},
+  'kubernetes/objects/instrumentation.yaml': {namespace: 'lkeobs', endpoint: odd, resources: {limits: {cpu: '1'}}},
 }
 const names = Object.keys(fixtures) as (keyof Templates)[]
 
 test('every template has a fixture, and every fixture a template', () => {
-  expect(names.toSorted()).toEqual(readdirSync(folder).toSorted())
+  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'))
+  expect(names.toSorted()).toEqual(files.toSorted())
 })
 
 test.for(names)('%s: a value is a whole scalar, never a piece of one', (name) => {
@@ -46,23 +61,24 @@ test.for(names)('%s: a value is a whole scalar, never a piece of one', (name) =>
 })
 
 test.for(names)('%s: a value comes out as it went in', (name) => {
-  const rendered = render(name, fixtures[name])
+  const rendered = renderAll(name, fixtures[name])
   const isOdd = JSON.stringify(fixtures[name]).includes(JSON.stringify(odd))
   expect(JSON.stringify(rendered).includes(JSON.stringify(odd))).toBe(isOdd)
-  expect(parse(toYaml(rendered))).toEqual(rendered)
+  expect(rendered.map((document) => parse(toYaml(document)))).toEqual(rendered)
 })
 
 test.for(names)('%s: a value that is missing is a mistake, not an empty place', (name) => {
   // a list that is gone is an empty one to {{#each}}; the compiler sees that one
   for (const key of Object.keys(fixtures[name]).filter((one) => one !== 'peers')) {
     const {[key]: _, ...rest} = fixtures[name] as Record<string, unknown>
-    expect(() => render(name, rest as never), key).toThrow(/missing|not defined/)
-    expect(() => render(name, {...rest, [key]: null} as never), key).toThrow(/missing|null/)
+    expect(() => renderAll(name, rest as never), key).toThrow(/missing|not defined/)
+    expect(() => renderAll(name, {...rest, [key]: null} as never), key).toThrow(/missing|null/)
   }
 })
 
 test('what is rendered', () => {
-  expect(Object.fromEntries(names.map((name) => [name, render(name, fixtures[name])]))).toMatchSnapshot()
+  const documents = names.map((name) => renderAll(name, fixtures[name]))
+  expect(Object.fromEntries(documents.map((all, at) => [names[at], all.length === 1 ? all[0] : all]))).toMatchSnapshot()
 })
 
 test('YAML for readers written in Go: what they would take for something else is quoted', () => {

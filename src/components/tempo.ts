@@ -46,7 +46,6 @@ const configuration = ({retentionDays, objectStorage}: TempoWish) => {
   return {
     ...amended(common, 'server', {http_listen_address: ''}),
     // without it, a sender that is told to slow down takes what it sent for refused for good
-    distributor: {...(common['distributor'] as object), retry_after_on_resource_exhausted: '5s'},
     compactor: {compaction: {block_retention: `${retentionDays * 24}h`}},
     ...(objectStorage ? {storage: {trace: inBucket(objectStorage)}} : {}),
   }

@@ -73,7 +73,10 @@ const kubernetesEdge = z
 
 const bucket = z.strictObject({
   bucket: z.string().min(3).max(63).describe('The name of the bucket.'),
-  secret: z.string().min(1).describe('A Secret in the namespace lkeobs with access_key_id and secret_access_key, limited to this bucket.'),
+  secret: z
+    .string()
+    .min(1)
+    .describe('A Secret in the namespace lkeobs with access-key-id and secret-access-key of a key that is limited to this bucket.'),
 })
 
 const kubernetesHub = z

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import {type Fleet, openFleet} from '../clusters.ts'
+import {type Fleet, openFleet, refuseElsewhere} from '../clusters.ts'
 import {newLabFleet, withLabEdges} from '../fleet/edit.ts'
 import {parseFleet} from '../fleet/load.ts'
 import {count} from '../output.ts'
@@ -20,7 +20,9 @@ export const openLab = async (file: string, edges: number | undefined, tools: To
   const there = await tools.files.read(file)
   const text = there === undefined ? newLabFleet({edges: edges ?? 1}) : edges === undefined ? there : labWithEdges(there, edges, file)
   const absolute = path.resolve(file)
-  return openFleet({fleet: parseFleet(text, file), file: absolute, folder: path.dirname(absolute), text}, tools)
+  const fleet = openFleet({fleet: parseFleet(text, file), file: absolute, folder: path.dirname(absolute), text}, tools)
+  refuseElsewhere(fleet)
+  return fleet
 }
 
 const labWithEdges = (text: string, edges: number, file: string): string => {

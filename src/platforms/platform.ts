@@ -7,6 +7,7 @@ import type {Canary} from '../tools/otlp.ts'
 import type {Counters} from '../tools/stores.ts'
 import type {SealStatus, Vault} from '../tools/vault.ts'
 import type {LeafWish} from '../trust/leaf.ts'
+import type {Site} from './kubernetes/site.ts'
 
 /** Where a component is, as it sees itself: what its own configuration may name. */
 export type Place = {
@@ -82,6 +83,8 @@ export type Cluster = {
   counters(collector: string): Promise<Counters | undefined>
   /** What runs as processes of this machine, in the order in which it starts; left out elsewhere. */
   readonly processes?: readonly Component[]
+  /** Where its releases and objects are; left out where there are none. */
+  readonly site?: Site
 }
 
 /** Base URLs of the hub's stores, for reading back. */

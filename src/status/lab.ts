@@ -1,4 +1,4 @@
-import type {Fleet} from '../clusters.ts'
+import {type Fleet, refuseElsewhere} from '../clusters.ts'
 import {bytes, count, duration, mark, nextCommands, table} from '../output.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster, ComponentState} from '../platforms/platform.ts'
@@ -16,7 +16,9 @@ export type LabStatus = {
 }
 
 /** What runs on this machine, as the machine says. */
-export const labStatus = async ({file, hub, edges}: Fleet): Promise<LabStatus> => {
+export const labStatus = async (fleet: Fleet): Promise<LabStatus> => {
+  refuseElsewhere(fleet)
+  const {file, hub, edges} = fleet
   const components = (await Promise.all([hub, ...edges].map(inspectAll))).flat()
   return {
     fleet: file.fleet.fleet,

@@ -1,7 +1,17 @@
+import type {Release} from '../components/release.ts'
 import type {Code} from '../errors.ts'
+import type {KubeObject} from '../tools/kube.ts'
 
 /** Shows one line while a step works or waits: progress that the next line replaces, or a `lasting` remark that stays. */
 export type Tell = (line: string, how?: 'lasting') => void
+
+/** What a step puts on a Kubernetes cluster: objects or a release, and the file that they, or its values, are in. Nothing secret. */
+export type Wish = {
+  /** As `render` names it, and as a dry run prints it: `hub/vault.values.yaml`. */
+  readonly file: string
+  /** On which clusters, where it is not on all of them. */
+  readonly only?: string
+} & ({readonly objects: readonly KubeObject[]} | {readonly release: Release})
 
 /** One state of the world and how to bring it about. Asked before (skip), after (verify) and on the next run (resume). */
 export type Step = {
@@ -13,8 +23,8 @@ export type Step = {
   apply(tell: Tell): Promise<void>
   /** Asked while the step settles: throws when it can no longer become so, so that nobody waits for nothing. */
   watch?(): Promise<void>
-  /** Files that the step hands to kubectl or helm, by name, as `render` writes them. Nothing secret. */
-  files?(): Promise<Readonly<Record<string, string>>>
+  /** What it hands to kubectl or helm: `render` writes it, and an upgrade compares it with what is there. */
+  wish?(): Promise<Wish>
   /** How long done() may take to become true after apply(), in ms. */
   readonly patienceMs?: number
 }

@@ -52,6 +52,8 @@ export type Kube = {
   readonly target: KubeTarget
   /** `v1.37.2` */
   version(): Promise<string>
+  /** By how much the API server's clock is ahead of this machine's, in ms; to about a second. */
+  clockAhead(): Promise<number>
   /** Undefined where there is none, or no such kind. */
   read<T extends KubeObject>(ref: Ref): Promise<T | undefined>
   /** Empty where there is no such kind. */
@@ -89,6 +91,7 @@ export type Clusters = {
 }
 
 const answerMs = 10_000
+const noAnswerWithin = `no answer within ${answerMs / 1000} s`
 const writeMs = 120_000
 const execMs = 120_000
 const pausesMs = [200, 600, 1500] as const
@@ -410,7 +413,7 @@ export const lines = {
 
 // --- the API
 
-type Reply = {readonly status: number; readonly body: string; readonly retryAfterMs: number}
+type Reply = {readonly status: number; readonly body: string; readonly retryAfterMs: number; readonly aheadMs: number}
 type Status = {
   readonly status?: string
   readonly message?: string
@@ -460,6 +463,7 @@ const openApi = (target: KubeTarget) => {
     const options = await to.options()
     agent ??= agentFor(to, true)
     const {request: send} = to.server.startsWith('http:') ? http : https
+    const sent = Date.now()
     return new Promise((resolve, reject) => {
       const headers = {...options.headers, accept: 'application/json', ...(body !== undefined && {'content-type': 'application/json'})}
       const request = send(`${to.server}${at}`, {...options, agent, method, headers, timeout: answerMs}, (response) => {
@@ -471,11 +475,20 @@ const openApi = (target: KubeTarget) => {
             status: response.statusCode ?? 0,
             body: Buffer.concat(chunks).toString(),
             retryAfterMs: Math.min(Number(response.headers['retry-after'] ?? 0) * 1000, 5000) || 0,
+            // the header has whole seconds, and was written somewhere between question and answer
+            aheadMs: Date.parse(response.headers.date ?? '') + 500 - (sent + Date.now()) / 2,
           }),
         )
       })
-      request.on('timeout', () => request.destroy(new Error(`no answer within ${answerMs / 1000} s`)))
-      request.on('error', reject)
+      const quiet = () => request.destroy(new Error(noAnswerWithin))
+      // the option `timeout` alone does not count while the connection is being made
+      const timer = setTimeout(quiet, answerMs)
+      request.on('response', () => clearTimeout(timer))
+      request.on('timeout', quiet)
+      request.on('error', (error) => {
+        clearTimeout(timer)
+        reject(error)
+      })
       request.end(body)
     })
   }
@@ -522,6 +535,9 @@ const openApi = (target: KubeTarget) => {
       const reply = await ask('GET', at)
       return reply.status === 400 ? undefined : judged(reply, at)
     },
+    async aheadMs(): Promise<number> {
+      return (await ask('GET', '/version')).aheadMs
+    },
     /** A question that the API wants as a POST: it changes nothing. */
     async question<T>(at: string, body: object): Promise<T> {
       return JSON.parse(judged(await ask('POST', at, JSON.stringify(body)), at) ?? '{}') as T
@@ -533,7 +549,8 @@ const openApi = (target: KubeTarget) => {
         import('@kubernetes/client-node/dist/web-socket-handler.js'),
         import('node:stream'),
       ])
-      const options = {...(await to.options()), agent: agentFor(to, false), handshakeTimeout: answerMs, perMessageDeflate: false}
+      const control = new AbortController()
+      const options = {...(await to.options()), agent: agentFor(to, false), signal: control.signal, perMessageDeflate: false}
       type Handler = ConstructorParameters<typeof WebSocketHandler>
       // of a KubeConfig, whose module takes half a second to load, it only asks this
       const config = {
@@ -542,11 +559,21 @@ const openApi = (target: KubeTarget) => {
       } as unknown as Handler[0]
       // it would close those of this process
       const streams = {stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough()}
-      const socket: unknown = await new WebSocketHandler(config, undefined, streams).connect(at, null, (channel, data) => {
-        told(channel, data)
-        return true
-      })
-      return socket as Socket
+      const timer = setTimeout(() => control.abort(), answerMs)
+      try {
+        const socket: unknown = await new WebSocketHandler(config, undefined, streams).connect(at, null, (channel, data) => {
+          told(channel, data)
+          return true
+        })
+        return socket as Socket
+      } catch (error) {
+        if (error instanceof LkeobsError) throw error
+        // it rejects with the event, not the error
+        const {message} = error as {readonly message: string}
+        throw new Error(control.signal.aborted ? noAnswerWithin : message.replace('Unexpected server response: ', 'HTTP '), {cause: error})
+      } finally {
+        clearTimeout(timer)
+      }
     },
     end() {
       agent?.destroy()
@@ -555,11 +582,6 @@ const openApi = (target: KubeTarget) => {
   }
 }
 type Api = ReturnType<typeof openApi>
-
-const reasonOfSocket = (error: unknown): string => {
-  const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error)
-  return message.replace('Unexpected server response: ', 'HTTP ')
-}
 
 // --- forwards
 
@@ -724,6 +746,7 @@ const openOne = (target: KubeTarget, {shell, program}: Programs): {readonly kube
     async version() {
       return (await api.get<{readonly gitVersion: string}>('/version'))?.gitVersion ?? ''
     },
+    clockAhead: () => api.aheadMs(),
     async read<T extends KubeObject>(ref: Ref) {
       const at = await pathOf(ref, ref.namespace ?? 'default')
       return at === undefined ? undefined : api.get<T>(`${at}/${ref.name}`)
@@ -768,7 +791,7 @@ const openOne = (target: KubeTarget, {shell, program}: Programs): {readonly kube
         )
       } catch (error) {
         if (error instanceof LkeobsError) throw error
-        const why = reasonOfSocket(error)
+        const why = messageOf(error)
         if (why === 'HTTP 403' || why === 'HTTP 401')
           throw forbidden(target, `cannot create resource "pods/exec" in API group "" in the namespace "${namespace}" (${why})`)
         if (why.startsWith('HTTP '))
@@ -851,8 +874,11 @@ export const dryKube = (open: OpenKube, record: (line: string) => void): OpenKub
         record(kubectl(target, 'exec', '--namespace', namespace, pod, '--', ...command))
         return ''
       },
-      async apply(_, options) {
-        record(lines.apply(target, options))
+      async apply(objects, options) {
+        // what is secret is in no file: it goes from here to kubectl
+        const secrets = objects.filter(({kind}) => kind === 'Secret').map(({metadata: {name, namespace}}) => `${namespace}/${name}`)
+        if (secrets.length === 0) record(lines.apply(target, options))
+        else record(`${lines.apply(target, {...options, file: '-'})}   # Secret ${secrets.join(', ')}`)
       },
       async remove(ref) {
         record(lines.remove(target, ref))

@@ -12,6 +12,7 @@ import type {Tools} from '../../src/tools/index.ts'
 import type {Launch} from '../../src/tools/processes.ts'
 import type {OpenVault} from '../../src/tools/vault.ts'
 import {createX509, isSignedBy, readCertificate, type X509} from '../../src/tools/x509.ts'
+import {type ClusterData, fakeClusters} from './fake-kube.ts'
 import {copied, emptyVault, issueLeaf, lineOf, mayWrite, refused, type VaultData, vaultApi} from './fake-vault.ts'
 
 /** Where the fleet of every fake world lies. Nothing is ever written there. */
@@ -62,10 +63,12 @@ type Options = {
   readonly x509?: X509
   /** Keys of CAs inside Vault are made anew each time; otherwise worlds share them, which is quicker. */
   readonly alwaysNewKeys?: boolean
+  /** The clusters that the kubeconfig has. */
+  readonly contexts?: readonly string[]
 }
 
 /** A machine in memory: what is written is there to be read, what is started runs, and every write is one line of the transcript. */
-export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options = {}) => {
+export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts = ['hub', 'edge-1', 'edge-2']}: Options = {}) => {
   const files = new Map<string, string>()
   const processes = new Map<string, Process>()
   const vaults = new Map<string, VaultData>()
@@ -101,7 +104,52 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
   type VaultConfig = {
     storage: {raft: {path: string; node_id: string; retry_join?: {leader_api_addr: string}[] | null}}
     listener: [{tcp: {tls_cert_file: string}}]
-    initialize?: {administrator: {request: InitialRequests[]}}[]
+    initialize?: Initialize
+  }
+  type Initialize = {administrator: {request: InitialRequests[]}}[]
+
+  /** A Vault as its first node makes it. */
+  const initialised = (initialize: Initialize, read: (file: string) => string): VaultData => {
+    const own = emptyVault()
+    for (const [name, {path: at, data}] of Object.entries(
+      Object.assign({}, ...(initialize[0]?.administrator.request ?? [])) as InitialRequests,
+    )) {
+      if (at === 'sys/auth/userpass') own.auth.add('userpass')
+      else if (at.startsWith('sys/policies/acl/')) own.policies.set(at, data)
+      else if (at.startsWith('auth/userpass/users/')) own.users.set(path.basename(at), read((data['password'] as {path: string}).path))
+      else throw new Error(`the fake Vault does not know how to initialise ${name}`)
+    }
+    return own
+  }
+
+  const clusters = fakeClusters({
+    contexts,
+    x509,
+    record: (line) => record(line),
+    keepSecret: (value) => keepSecret(value),
+    noSecretIn: (text) => noSecretIn(text),
+    async leaf({context, path: issuePath, params}) {
+      const data = vaults.get(vaultFolderOf(context))
+      return data && /^pki\w*$/.test(issuePath.split('/')[0] ?? '') && data.mounts.has(issuePath.split('/')[0] ?? '')
+        ? issueLeaf(data, issuePath, params, making)
+        : undefined
+    },
+  })
+  const vaultFolderOf = (context: string) => path.join(state, context, 'kubernetes')
+  /** The pod of Vault that a forward leads to. */
+  const vaultPodAt = (address: string): {readonly data: VaultData | undefined; readonly certificate: string} | undefined => {
+    const node = clusters.vaultNode(address.replace('https://', ''))
+    if (!node) return undefined
+    const folder = vaultFolderOf(node.context)
+    const initialize = node.self['initialize'] as Initialize | undefined
+    if (!vaults.has(folder) && initialize)
+      vaults.set(
+        folder,
+        initialised(initialize, (file) => node.file(file)),
+      )
+    const data = vaults.get(folder)
+    data?.members.add(node.name)
+    return {data, certificate: node.certificate}
   }
 
   /** The node that listens there, with the data it shares with those it joined. */
@@ -111,17 +159,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     const {storage, listener, initialize} = JSON.parse(configOf(node)) as VaultConfig
     const {path: folder, node_id: id, retry_join: peers} = storage.raft
     if (!vaults.has(folder) && initialize) {
-      const own = emptyVault()
-      for (const [name, {path: at, data}] of Object.entries(
-        Object.assign({}, ...(initialize[0]?.administrator.request ?? [])) as InitialRequests,
-      )) {
-        if (at === 'sys/auth/userpass') own.auth.add('userpass')
-        else if (at.startsWith('sys/policies/acl/')) own.policies.set(at, data)
-        else if (at.startsWith('auth/userpass/users/'))
-          own.users.set(path.basename(at), files.get((data['password'] as {path: string}).path) ?? '')
-        else throw new Error(`the fake Vault does not know how to initialise ${name}`)
-      }
-      vaults.set(folder, own)
+      vaults.set(
+        folder,
+        initialised(initialize, (file) => files.get(file) ?? ''),
+      )
     }
     if (!vaults.has(folder)) {
       const found = (peers ?? []).map((peer) => running().find(({listens}) => listens.includes(peer.leader_api_addr.slice(8))))
@@ -159,14 +200,14 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
       <A extends readonly unknown[], T>(work: (...args: A) => T) =>
       async (...args: A): Promise<T> =>
         work(...args)
-    const vault: OpenVault = ({address, ca, login}) => {
+    const vault: OpenVault = ({address, ca, dial, login}) => {
       let trusts: Promise<string> | undefined
       let token: VaultData | undefined
       let openedIn = life
       const at = async () => {
         if (openedIn !== life) [trusts, token, openedIn] = [undefined, undefined, life]
         const root = await (trusts ??= ca())
-        const node = vaultAt(address)
+        const node = dial ? vaultPodAt(await dial()) : vaultAt(address)
         if (!node || !trusted(node.certificate, root)) throw new LkeobsError('LKO-5001', address)
         return node.data
       }
@@ -183,6 +224,16 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
         return data
       }
       const cluster = () => named([...vaults].find(([, data]) => data === token)?.[0] ?? '').split('/')[0] ?? ''
+      const api = vaultApi(
+        loggedIn,
+        (where, values) => {
+          for (const value of Object.values(values)) if (value instanceof Secret) keepSecret(value.reveal())
+          record(`vault of ${cluster()}: ${lineOf(where, values)}`)
+        },
+        making,
+      )
+      // kept beside the policies
+      const isServiceAccountLogin = (where: string) => where.startsWith('auth/kubernetes/')
       return {
         address,
         async sealStatus() {
@@ -203,14 +254,17 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
             throw error
           }
         },
-        ...vaultApi(
-          loggedIn,
-          (where, values) => {
-            for (const value of Object.values(values)) if (value instanceof Secret) keepSecret(value.reveal())
-            record(`vault of ${cluster()}: ${lineOf(where, values)}`)
-          },
-          making,
-        ),
+        ...api,
+        read: async <T extends object>(where: string) =>
+          isServiceAccountLogin(where) ? ((await loggedIn()).policies.get(where) as T | undefined) : api.read<T>(where),
+        async write<T extends object>(where: string, values: Readonly<Record<string, unknown>> = {}) {
+          if (!isServiceAccountLogin(where)) return api.write<T>(where, values)
+          const data = await loggedIn()
+          if (!data.auth.has('kubernetes')) throw refused(404, `no handler for route "${where}"`)
+          record(`vault of ${cluster()}: ${lineOf(where, values)}`)
+          data.policies.set(where, values)
+          return {} as T
+        },
       }
     }
     const nobody = (what: string) => async (): Promise<never> => {
@@ -296,6 +350,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
       download: {dry: false, toFile: nobody('a download')},
       ask: {confirm: nobody('a question')},
       program: reading((name: string) => `/programs/${binaries[name] ?? name}`),
+      kube: clusters.kube,
+      helm: clusters.helm,
+      end: async () => undefined,
     }
   }
 
@@ -303,15 +360,18 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     readonly files: ReadonlyMap<string, string>
     readonly processes: ReadonlyMap<string, Process>
     readonly vaults: ReadonlyMap<string, VaultData>
+    readonly clusters: ReadonlyMap<string, ClusterData>
   }) => {
     const copies = new Map([...new Set(then.vaults.values())].map((data) => [data, copied(data)]))
     return {
       files: new Map(then.files),
       processes: new Map([...then.processes].map(([at, found]) => [at, {...found}])),
       vaults: new Map([...then.vaults].map(([at, data]) => [at, copies.get(data) ?? data])),
+      // objects are replaced, never changed
+      clusters: new Map([...then.clusters].map(([context, data]) => [context, new Map(data)])),
     }
   }
-  const snapshot = () => copyOf({files, processes, vaults})
+  const snapshot = () => copyOf({files, processes, vaults, clusters: clusters.clusters})
   const refill = <T>(map: Map<string, T>, from: ReadonlyMap<string, T>) => {
     map.clear()
     for (const [key, value] of from) map.set(key, value)
@@ -322,6 +382,8 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
     files,
     processes,
     vaults,
+    /** The objects of each cluster on Kubernetes, by its context. */
+    clusters: clusters.clusters,
     tools: openTools(),
     /** Every write so far, a line each. */
     get transcript(): readonly string[] {
@@ -344,6 +406,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false}: Options 
       refill(files, copy.files)
       refill(processes, copy.processes)
       refill(vaults, copy.vaults)
+      refill(clusters.clusters, copy.clusters)
       life += 1
     },
     /** The state before each write of the plan, with the line of that write: every moment at which a run may be killed. */

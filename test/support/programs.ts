@@ -11,7 +11,10 @@ export const everyProgramInstalled = (): void => {
   for (const {name, version, asks} of programs()) {
     const folder = path.join(cache, 'lkeobs/programs', name, version)
     mkdirSync(folder, {recursive: true})
-    writeFileSync(path.join(folder, 'source.json'), JSON.stringify({source: 'path', from: process.execPath, bytes, contains: asks.contains}))
+    writeFileSync(
+      path.join(folder, 'source.json'),
+      JSON.stringify({source: 'path', from: process.execPath, bytes, contains: asks.contains}),
+    )
   }
   vi.stubEnv('XDG_CACHE_HOME', cache)
   onTestFinished(() => {

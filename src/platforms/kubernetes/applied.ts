@@ -1,6 +1,5 @@
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
-import {toYaml} from '../../templates.ts'
 import type {Kube, KubeObject, Ref} from '../../tools/kube.ts'
 import {terminal} from './diagnosis.ts'
 import {conflictError, judge, marked} from './drift.ts'
@@ -93,6 +92,6 @@ export const applied = (
         )
     },
     watch: watched(kube, objects),
-    files: async () => ({[site.file(file)]: (await plain()).map((object) => toYaml(object)).join('---\n')}),
+    wish: async () => ({file: site.file(file), objects: await plain()}),
   }
 }

@@ -37,14 +37,25 @@ import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
 import {mounts, namespace, namespaceOf, nodeNamespace, ports, secretOf} from './names.ts'
 import {canary, instrumentation, networkPolicies, namespaces, otlpService} from './objects.ts'
 import {released} from './released.ts'
-import {type Site, targetOf, type Ways} from './site.ts'
+import {notEverywhere, type Site, targetOf, type Ways} from './site.ts'
 import {vaultOf} from './vault.ts'
 
 const everywhere = '0.0.0.0'
+/** The containers of a collector's pod, as its chart and ours name them. */
+const collectorContainer = 'opentelemetry-collector'
+const leafAgentContainer = 'leaf-agent'
 const at = (port: number): string => `${everywhere}:${port}`
 const labelsOf = (release: string): string => `app.kubernetes.io/instance=${release}`
 
-const siteOf = (file: FleetFile, name: string, role: 'hub' | 'edge', platform: KubernetesCluster, tools: Tools, ways: Ways): Site => {
+/** The cluster of the fleet file as it is worked on. */
+export const siteOf = (
+  file: FleetFile,
+  name: string,
+  role: 'hub' | 'edge',
+  platform: KubernetesCluster,
+  tools: Tools,
+  ways: Ways,
+): Site => {
   const target = targetOf(file.folder, platform)
   const folder = role === 'hub' ? 'hub' : `edges/${name}`
   return {
@@ -111,6 +122,7 @@ const opened = ({site, platform, replicas, collector, leaf, hubPort, more, compo
   ]
   return {
     name,
+    site,
     programs: ['helm', 'kubectl'],
     checked: identity.checked,
     prepared: () => [
@@ -155,12 +167,15 @@ const opened = ({site, platform, replicas, collector, leaf, hubPort, more, compo
         rootCa,
         vaultAddress: vault.inside,
       }),
-    leafNow: () => valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile),
+    leafNow: () =>
+      secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPod(site, collector),
 
     inspect: () => inspected(site, ['vault', ...components]),
     async log(component, lines) {
       const pods = await podsOf(site, component)
-      return (await Promise.all(pods.map((pod) => kube.log({namespace: namespaceOf(component), pod, lines})))).flat()
+      return (
+        await Promise.all(pods.map((pod) => kube.log({namespace: namespaceOf(component), pod, container: collectorContainer, lines})))
+      ).flat()
     },
     async counters(component) {
       const pods = await podsOf(site, component)
@@ -172,6 +187,23 @@ const opened = ({site, platform, replicas, collector, leaf, hubPort, more, compo
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
+  }
+}
+
+/** The leaf that the Vault agent in one of the collector's pods keeps: the certificate, not its key. */
+const leafInPod = async (site: Site, collector: string): Promise<string | undefined> => {
+  const [pod] = await podsOf(site, collector)
+  if (pod === undefined) return undefined
+  const file = `${mounts.leaf}/${leafFile}`
+  try {
+    return await site.kube.exec({namespace: namespaceOf(collector), pod, container: leafAgentContainer}, [
+      'sed',
+      '/END CERTIFICATE/q',
+      file,
+    ])
+  } catch (error) {
+    if (error instanceof LkeobsError && error.code === 'LKO-4003') return undefined
+    throw error
   }
 }
 
@@ -372,7 +404,7 @@ export const openKubernetesEdge = (
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>
-        agentRelease({config: await config(), restartOn: await of.rootCa(), leaf: leafOf(platform)}),
+        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await of.rootCa(), leaf: leafOf(platform)}),
       ),
       {
         title: `beside the agent on ${name}`,
@@ -435,7 +467,7 @@ const gpuNodes = {'nvidia.com/gpu.present': 'true'}
 const gpuExporters = (site: Site): Step => {
   const step = released(site, `GPU metrics on ${site.cluster}, where nodes have GPUs`, () => gpuRelease({nodeSelector: gpuNodes}))
   return {
-    ...step,
+    ...notEverywhere(step, 'where nodes have GPUs'),
     async done() {
       const nodes = await site.kube.list({apiVersion: 'v1', kind: 'Node'})
       return nodes.some(({metadata}) => Object.entries(gpuNodes).every(([label, value]) => metadata.labels?.[label] === value))

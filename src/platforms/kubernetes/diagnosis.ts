@@ -157,12 +157,12 @@ export const terminal = async (
 /** Pods that wait longer and longer between attempts: once the cause is mended they need not be waited for, but can be made anew. */
 export const pausedPods = async (kube: Kube, objects: readonly Waited[], now: Date = new Date()): Promise<readonly Ref[]> => {
   const scenes = await Promise.all([...namespacesOf(objects)].map(([namespace, waited]) => look(kube, namespace, waited, {now})))
-  return scenes.flatMap(({namespace, works}) =>
-    works
-      .filter(({live}) => live.kind !== 'Job')
-      .flatMap(({pods}) => pods.filter((pod) => statusesOf(pod).some(isPaused)))
-      .map(({metadata: {name}}) => ({apiVersion: 'v1', kind: 'Pod', name, namespace})),
-  )
+  return scenes.flatMap((scene) => {
+    const pods = scene.works.filter(({live}) => live.kind !== 'Job').flatMap((work) => work.pods)
+    const paused = pods.filter((pod) => statusesOf(pod).some(isPaused) || mountFault(scene, pod) !== undefined)
+    const names = new Set(paused.map(({metadata}) => metadata.name))
+    return [...names].map((name) => ({apiVersion: 'v1', kind: 'Pod', name, namespace: scene.namespace}))
+  })
 }
 
 const isPaused = (status: ContainerStatus): boolean =>
@@ -342,8 +342,9 @@ const notPulled: Finder = (scene, work) =>
       const words = registryWords(/ErrImagePull: |rpc error|failed to/i.test(message) ? message : (said?.message ?? message)) || reason
       // the first refusal may still be a hiccup, unless it says that it is none
       if (reason === 'ErrImagePull' && !isDefinite(words)) return undefined
+      // while it backs off nobody asks the registry
       const start = timeOf(pod.status?.startTime) ?? created(pod)
-      const span = {first: oldest(failures, start), last: newest(failures) || start}
+      const span = {first: oldest(failures, start), last: newest(failures.filter(({message: text}) => !/back-?off/i.test(text))) || start}
       if (!scene.isRipe(span, isHiccup(words) ? transientSeconds : 0)) return undefined
       return podFault(scene, work, pod, 'LKO-3104', `${podName(pod)} cannot get ${image}: ${words}`)
     }),
@@ -589,7 +590,7 @@ const notAdmitted: Finder = (scene, {live, maker}) => {
   const words = refusal.message.replace(/^Error creating: |^create Pod \S+ in StatefulSet \S+ failed error: /i, '')
   const isFinal = /denied|violates PodSecurity/i.test(words)
   if (!scene.isRipe({first: oldest(refusals), last: refusal.last}, isFinal ? 0 : 15)) return undefined
-  const {name, next} = refuserOf(words)
+  const {name, next} = refuserOf(words, scene.namespace)
   return fault(scene, 'LKO-3108', `${name} does not let ${live.kind} ${nameOf(live)} make its pods: ${words}`, ...next, describe(maker))
 }
 
@@ -607,30 +608,30 @@ const failuresOf = (maker: Live): readonly Event[] => {
   return [{about: {}, reason: 'FailedCreate', message: condition.message ?? '', first: at, last: at}]
 }
 
-type Refuser = {readonly says: RegExp; readonly named: (name: string) => string; readonly next: readonly string[]}
-const webhooks = ['get', 'validatingwebhookconfigurations,mutatingwebhookconfigurations']
+type Refuser = {readonly says: RegExp; readonly named: (name: string) => string; readonly next: (namespace: string) => readonly string[]}
+const webhooks = () => ['get', 'validatingwebhookconfigurations,mutatingwebhookconfigurations']
 const refusers: readonly Refuser[] = [
   {says: /failed calling webhook "([^"]+)"/, named: (name) => `The webhook ${name}, which does not answer,`, next: webhooks},
   {says: /admission webhook "([^"]+)" denied/, named: (name) => `The webhook ${name}`, next: webhooks},
   {
     says: /violates PodSecurity "([^"]+)"/,
     named: (level) => `The pod security level ${level} of the namespace`,
-    next: ['get', 'namespace', '--show-labels'],
+    next: (namespace) => ['get', 'namespace', namespace, '--show-labels'],
   },
   {
     says: /ValidatingAdmissionPolicy '([^']+)'/,
     named: (name) => `The policy ${name}`,
-    next: ['get', 'validatingadmissionpolicy', '-o', 'yaml'],
+    next: () => ['get', 'validatingadmissionpolicy', '-o', 'yaml'],
   },
-  {says: /exceeded quota: ([^,]+),/, named: (name) => `The quota ${name}`, next: ['describe', 'quota']},
-  {says: /failed quota: ([^:]+):/, named: (name) => `The quota ${name}`, next: ['describe', 'quota']},
+  {says: /exceeded quota: ([^,]+),/, named: (name) => `The quota ${name}`, next: () => ['describe', 'quota']},
+  {says: /failed quota: ([^:]+):/, named: (name) => `The quota ${name}`, next: () => ['describe', 'quota']},
 ]
 
 /** Who does not admit a pod, and where to look at it. */
-const refuserOf = (words: string): {readonly name: string; readonly next: readonly (readonly string[])[]} =>
+const refuserOf = (words: string, namespace: string): {readonly name: string; readonly next: readonly (readonly string[])[]} =>
   firstOf(refusers, ({says, named, next}) => {
     const [, name] = says.exec(words) ?? []
-    return name === undefined ? undefined : {name: named(name), next: [next]}
+    return name === undefined ? undefined : {name: named(name), next: [next(namespace)]}
   }) ?? {name: 'The API server', next: []}
 
 /** LKO-3111 */
@@ -651,7 +652,7 @@ const held = (scene: Scene, object: Live): LkeobsError | undefined => {
   const span = deletion(object)
   if (!span || finalizers.length === 0 || !scene.isRipe(span, patienceWith(finalizers))) return undefined
   const what = `${object.kind} ${nameOf(object)} was deleted and is held by ${finalizers.join(', ')}.`
-  return fault(scene, 'LKO-3111', what, [...release, resourceOf(object), name])
+  return fault(scene, 'LKO-3111', what, release(resourceOf(object), name))
 }
 
 /** A namespace goes when everything in it is gone: it tells what is not. */
@@ -676,7 +677,7 @@ const homeHeld = async (scene: Scene): Promise<LkeobsError | undefined> => {
     ...[...(inside.length > 0 ? [content, remaining] : []), ...broken].map((condition) => `${condition?.message ?? ''}.`),
   ]
   const next = [
-    ...(finalizers.length > 0 ? [kubectl(kube.target, ...release, 'namespace', namespace)] : []),
+    ...(finalizers.length > 0 ? [kubectl(kube.target, ...release('namespace', namespace))] : []),
     ...(inside.length > 0 ? await releases(scene, content?.message ?? '') : []),
   ]
   return new LkeobsError('LKO-3111', `Namespace ${namespace} was deleted and does not go away. ${words.join(' ')}`, {
@@ -684,7 +685,13 @@ const homeHeld = async (scene: Scene): Promise<LkeobsError | undefined> => {
   })
 }
 
-const release = ['patch', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']
+const release = (...object: readonly string[]): readonly string[] => [
+  'patch',
+  ...object,
+  '--type=merge',
+  '-p',
+  '{"metadata":{"finalizers":null}}',
+]
 
 const kindsOf: Readonly<Record<string, Kind>> = {
   pods: {apiVersion: 'v1', kind: 'Pod'},
@@ -707,7 +714,7 @@ const releases = async ({kube, namespace}: Scene, words: string): Promise<readon
     const objects = (await attempt(() => kube.list<Live>(kind, {namespace}))) ?? []
     return objects
       .filter(({metadata}) => metadata.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length > 0)
-      .map(({metadata: {name}}) => kubectl(kube.target, '-n', namespace, ...release, kind.kind.toLowerCase(), name))
+      .map(({metadata: {name}}) => kubectl(kube.target, '-n', namespace, ...release(kind.kind.toLowerCase(), name)))
   })
   return (await Promise.all(lines)).flat()
 }

@@ -2,7 +2,7 @@ import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
 import {kubectl} from './drift.ts'
 import {certManagerNamespace, namespace, secretsOperatorNamespace} from './names.ts'
-import type {Site} from './site.ts'
+import {notEverywhere, type Site} from './site.ts'
 
 /** Controllers that a cluster may have from elsewhere; those are used as they are. */
 const controllers = {
@@ -33,7 +33,7 @@ export const identityOf = ({kube, fleet, cluster, role, tools}: Site) => {
     foreign,
     /** The step, unless the cluster has this controller from elsewhere. */
     unlessThere: (name: Controller, step: Step): Step => ({
-      ...step,
+      ...notEverywhere(step, `where there is no ${name} from elsewhere`),
       done: async () => ((await isForeign(name)) ? true : step.done()),
     }),
     /** The cluster answers, and is not another one of this or another fleet. Throws LKO-3101, LKO-3102, LKO-3112. */

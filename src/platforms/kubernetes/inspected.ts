@@ -14,7 +14,8 @@ export const inspected = async ({kube}: Site, components: readonly string[]): Pr
   ).flat()
   return components.map((component) => {
     const own = all.filter(
-      ({metadata}) => metadata.namespace === namespaceOf(component) && metadata.labels?.['app.kubernetes.io/instance'] === component,
+      ({metadata: {name, namespace, labels}}) =>
+        namespace === namespaceOf(component) && (name === component || labels?.['app.kubernetes.io/instance'] === component),
     )
     const states = own.map(rolledOut).filter((state) => state !== true)
     return {component, state: own.length === 0 ? 'not installed' : (states[0] ?? 'ready')}

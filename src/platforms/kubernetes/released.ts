@@ -3,7 +3,7 @@ import type {Release} from '../../components/release.ts'
 import {chartOf} from '../../components/charts.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
-import {manifestOf, toYaml} from '../../templates.ts'
+import {manifestOf} from '../../templates.ts'
 import {type InstalledRelease, releasesIn} from '../../tools/helm.ts'
 import type {KubeObject} from '../../tools/kube.ts'
 import {findings, firstOf, watched} from './applied.ts'
@@ -12,10 +12,10 @@ import {fieldManager} from './names.ts'
 import {chartSource, type Site} from './site.ts'
 
 /** helm, and whoever applies what is not in a chart. */
-const own = ['helm', fieldManager]
+export const releaseManagers = ['helm', fieldManager]
 
 /** Kept by helm's record, not by us: their schemas are large, and only their being there counts. */
-const objectsOf = ({manifest, namespace}: InstalledRelease): readonly KubeObject[] =>
+export const objectsOf = ({manifest, namespace}: InstalledRelease): readonly KubeObject[] =>
   manifestOf<KubeObject>(manifest)
     .filter(({kind}) => kind !== 'CustomResourceDefinition')
     .map((object) => (object.metadata.namespace === undefined && !clusterWide.has(object.kind) ? within(object, namespace) : object))
@@ -48,7 +48,7 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
     if (there.chart.name !== wish.chart) return `it is a release of the chart ${there.chart.name}`
     if (bare(there.chart.version) !== bare(version)) return `chart ${there.chart.version} instead of ${version}`
     if (!isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(wish.values)))) return 'its values differ'
-    return firstOf(await findings(kube, objectsOf(there), own))
+    return firstOf(await findings(kube, objectsOf(there), releaseManagers))
   }
 
   return {
@@ -66,7 +66,8 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
           await kube.remove({apiVersion: 'v1', kind: 'Secret', name: there.secretName, namespace: wish.namespace})
         }
       }
-      const differing = there?.status === 'deployed' ? (await findings(kube, objectsOf(there), own)).filter(({differs}) => differs) : []
+      const differing =
+        there?.status === 'deployed' ? (await findings(kube, objectsOf(there), releaseManagers)).filter(({differs}) => differs) : []
       const byHand = differing.filter((one) => one.byHand)
       for (const {seen} of byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
       const isSame = there !== undefined && differing.length === 0 && (await hasThese(wish, there))
@@ -81,9 +82,9 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
       const there = await installed(await wished())
       if (there) await watched(kube, () => objectsOf(there))()
     },
-    async files() {
-      const {name, values} = await wished()
-      return {[site.file(`${name}.values.yaml`)]: toYaml(values)}
+    async wish() {
+      const release = await wished()
+      return {file: site.file(`${release.name}.values.yaml`), release}
     },
   }
 }

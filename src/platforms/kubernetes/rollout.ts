@@ -22,6 +22,7 @@ type Live = KubeObject & {
     }[]
   }
   readonly spec?: {
+    readonly minReplicas?: number
     readonly replicas?: number
     readonly completions?: number
     readonly suspend?: boolean
@@ -31,11 +32,13 @@ type Live = KubeObject & {
   }
   readonly status?: {
     readonly observedGeneration?: number
+    readonly currentReplicas?: number
     readonly replicas?: number
     readonly updatedReplicas?: number
     readonly readyReplicas?: number
     readonly availableReplicas?: number
     readonly desiredNumberScheduled?: number
+    readonly currentNumberScheduled?: number
     readonly updatedNumberScheduled?: number
     readonly numberAvailable?: number
     readonly succeeded?: number
@@ -77,7 +80,7 @@ const deployment = (live: Live): Answer => {
   const old = replicas - updatedReplicas
   return all(
     seen(live),
-    of(updatedReplicas, wanted, 'updated'),
+    of(updatedReplicas, wanted, old > 0 ? 'updated' : 'made'),
     of(availableReplicas, wanted, 'ready'),
     old > 0 ? `${count(old, 'old pod')} not gone yet` : true,
   )
@@ -95,14 +98,25 @@ const statefulSet = (live: Live): Answer => {
   const wanted = isAutoscaled(live) ? replicas : (live.spec?.replicas ?? 1)
   const {type, rollingUpdate} = live.spec?.updateStrategy ?? {}
   const toUpdate = type === 'OnDelete' ? 0 : Math.max(0, wanted - (rollingUpdate?.partition ?? 0))
-  return all(seen(live), of(updatedReplicas, toUpdate, 'updated'), of(availableReplicas ?? readyReplicas, wanted, 'ready'))
+  return all(
+    seen(live),
+    of(updatedReplicas, toUpdate, replicas > (updatedReplicas ?? 0) ? 'updated' : 'made'),
+    of(availableReplicas ?? readyReplicas, wanted, 'ready'),
+  )
 }
 
 const daemonSet = (live: Live): Answer => {
-  const {desiredNumberScheduled = 0, updatedNumberScheduled, numberAvailable} = live.status ?? {}
+  const {desiredNumberScheduled = 0, currentNumberScheduled = 0, updatedNumberScheduled, numberAvailable} = live.status ?? {}
   const toUpdate = live.spec?.updateStrategy?.type === 'OnDelete' ? 0 : desiredNumberScheduled
-  return all(seen(live), of(updatedNumberScheduled, toUpdate, 'updated'), of(numberAvailable, desiredNumberScheduled, 'ready'))
+  return all(
+    seen(live),
+    of(updatedNumberScheduled, toUpdate, currentNumberScheduled > (updatedNumberScheduled ?? 0) ? 'updated' : 'made'),
+    of(numberAvailable, desiredNumberScheduled, 'ready'),
+  )
 }
+
+/** It sets the number of pods, which before that is 1. */
+const autoscaler = ({spec, status}: Live): Answer => of(status?.currentReplicas, spec?.minReplicas ?? 1, 'asked for')
 
 const job = (live: Live): Answer => {
   if (isTrue(live, 'Complete')) return true
@@ -130,6 +144,7 @@ const claim = (live: Live): Answer => {
   if (phase === 'Lost') return 'its volume is lost'
   const {storageClassName} = live.spec ?? {}
   if (storageClassName === undefined) return 'no storage class'
+  if (storageClassName === '') return 'no volume yet'
   // a claim that waits for its first pod is neither given a node nor handed to a provisioner
   const isAsked = Object.keys(live.metadata.annotations ?? {}).some((name) =>
     /^volume\.(beta\.)?kubernetes\.io\/(selected-node|storage-provisioner)$/.test(name),
@@ -155,6 +170,7 @@ const byKind: Readonly<Record<string, (live: Live) => Answer>> = {
   ClusterIssuer: when('Ready'),
   CustomResourceDefinition: when('Established'),
   APIService: when('Available'),
+  HorizontalPodAutoscaler: autoscaler,
   PersistentVolumeClaim: claim,
   Service: service,
 }

@@ -2,6 +2,7 @@ import path from 'node:path'
 import {allCharts} from '../../components/charts.ts'
 import type {ChartName} from '../../components/release.ts'
 import {LkeobsError} from '../../errors.ts'
+import type {Step} from '../../steps/step.ts'
 import type {ChartSource, Helm} from '../../tools/helm.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {Kube, KubeTarget} from '../../tools/kube.ts'
@@ -12,6 +13,8 @@ export type Ways = {
   readonly charts?: string | undefined
   /** Releases of other versions are brought to the pinned ones. */
   readonly upgrade?: boolean
+  /** To be written to files: what is on a cluster has no part in it. */
+  readonly rendered?: boolean
 }
 
 /** A Kubernetes cluster and what is used to work on it. */
@@ -42,3 +45,9 @@ export const targetOf = (folder: string, {context, kubeconfig}: {context: string
   context,
   ...(kubeconfig !== undefined && {kubeconfig: path.resolve(folder, kubeconfig)}),
 })
+
+/** What the step brings is not for every cluster. */
+export const notEverywhere = (step: Step, only: string): Step => {
+  const {wish} = step
+  return wish ? {...step, wish: async () => ({...(await wish()), only})} : step
+}
