@@ -78,6 +78,7 @@ export type ValuesTemplates = {
     readonly otlpCluster: object
     readonly counters: number
     readonly health: number
+    readonly ownAccount: boolean
     readonly speaksToKubernetes: boolean
   }
   'gateway.yaml': {

@@ -88,7 +88,7 @@ export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Relea
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', config, takesOtlp: true, speaksToKubernetes: true}),
+    ...collectorValues({name: 'agent', config, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

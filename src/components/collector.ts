@@ -104,6 +104,8 @@ export const collectorValues = (collector: {
   readonly takesOtlp: boolean
   /** Whether it is given a token for the API server. */
   readonly speaksToKubernetes: boolean
+  /** Whether it fetches a leaf: its service account is made before the release. */
+  readonly hasLeaf: boolean
 }): Record<string, unknown> => {
   const {registry, repository, tag} = imageOf('opentelemetry-collector')
   return renderValues('collector.yaml', {
@@ -116,5 +118,6 @@ export const collectorValues = (collector: {
     counters: ports.counters,
     health: ports.health,
     speaksToKubernetes: collector.speaksToKubernetes,
+    ownAccount: !collector.hasLeaf,
   })
 }

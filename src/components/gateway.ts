@@ -62,7 +62,7 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
   namespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'gateway', config, takesOtlp: false, speaksToKubernetes: false}),
+    ...collectorValues({name: 'gateway', config, takesOtlp: false, speaksToKubernetes: false, hasLeaf: true}),
     ...renderValues('gateway.yaml', {
       user: collectorUser.own,
       replicas,

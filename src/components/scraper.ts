@@ -66,7 +66,7 @@ export const scraperRelease = ({config}: {readonly config: object}): Release => 
   namespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'scraper', config, takesOtlp: false, speaksToKubernetes: true}),
+    ...collectorValues({name: 'scraper', config, takesOtlp: false, speaksToKubernetes: true, hasLeaf: false}),
     ...renderValues('scraper.yaml', {user: collectorUser.own, clusterRole, lease: lease('scraper')}),
   },
 })

@@ -5,7 +5,11 @@ import {type Shell, typed} from './shell.ts'
 import type {ProgramName} from '../programs/catalogue.ts'
 
 /** A chart: a packaged file, or a name with the repository it is in (`https://…`, or `oci://…` that ends with the name). */
-export type ChartSource = {readonly file: string} | {readonly name: string; readonly repository: string; readonly version: string}
+export type ChartSource = {readonly file: string} | PublishedChart
+export type PublishedChart = {readonly name: string; readonly repository: string; readonly version: string}
+
+/** What a chart says of itself. */
+export type ChartFacts = {readonly version: string; readonly appVersion?: string; readonly kubeVersion?: string}
 
 export type ReleaseWish = {
   readonly name: string
@@ -20,7 +24,7 @@ export type ReleaseWish = {
 export type Helm = {
   /**
    * `helm upgrade --install`. Throws LKO-3108 (not admitted), LKO-3109 (a field is someone else's), LKO-3110 (the name, or an
-   * object, is another release's) and LKO-3113 (no such chart).
+   * object, is another release's), LKO-3113 (no such chart) and LKO-3114 (the cluster is too old for the chart).
    */
   upgrade(release: ReleaseWish, options?: {readonly force?: boolean}): Promise<void>
   /** The manifest (YAML) the release would have: `helm template`. Needs no cluster. */
@@ -28,10 +32,12 @@ export type Helm = {
   /** What is not there is gone already. */
   uninstall(release: {readonly name: string; readonly namespace: string}): Promise<void>
   /** Puts the packaged chart into a folder that is there. */
-  pull(chart: {readonly name: string; readonly repository: string; readonly version: string}, folder: string): Promise<void>
+  pull(chart: PublishedChart, folder: string): Promise<void>
+  /** What the chart says of itself: `helm show chart`. */
+  facts(chart: ChartSource): Promise<ChartFacts>
 }
 
-/** Without a target only `template` and `pull` can be asked. */
+/** Without a target only `template`, `pull` and `facts` can be asked. */
 export type OpenHelm = (target: KubeTarget | undefined) => Helm
 
 /** A release as its newest Secret tells of it. */
@@ -106,6 +112,15 @@ const taken = /cannot re-use a name|invalid ownership metadata|cannot be importe
 const noChart =
   /is not a valid chart repository or cannot be reached|chart ".*" (version ".*" )?not found|failed to perform "|non-absolute URLs should be|path ".*" not found|failed to (fetch|download)|no such file or directory|improper constraint|could not (retrieve|find) (list|protocol)/
 
+const tooOld = /requires kubeVersion: .* which is incompatible with Kubernetes/
+
+/** Three scalars at the margin of Chart.yaml. */
+const factsIn = (text: string): ChartFacts => {
+  const said = (key: string) => new RegExp(`^${key}: *['"]?([^'"\\n]*?)['"]? *$`, 'm').exec(text)?.[1]
+  const [version = '', appVersion, kubeVersion] = ['version', 'appVersion', 'kubeVersion'].map(said)
+  return {version, ...(appVersion !== undefined && {appVersion}), ...(kubeVersion !== undefined && {kubeVersion})}
+}
+
 const needsCluster = (target: KubeTarget | undefined): KubeTarget => {
   if (target === undefined) throw new Error('this helm was opened without a cluster')
   return target
@@ -138,6 +153,7 @@ export const createHelm =
         if (!(error instanceof LkeobsError) || error.code !== 'LKO-4003') throw error
         const text = said.join('\n')
         if (taken.test(text)) throw new LkeobsError('LKO-3110', `${about}: ${errorIn(text)}`, {next: ['helm list -A']})
+        if (tooOld.test(text)) throw new LkeobsError('LKO-3114', `${about}: ${errorIn(text).split('\n')[0] ?? ''}`)
         const refused = target && refusal(target, text, [about])
         // a chart's server can be unreachable as a cluster can
         if (noChart.test(text) && (refused === undefined || refused.code === 'LKO-3102'))
@@ -177,6 +193,10 @@ export const createHelm =
       },
       async pull(chart, folder) {
         await run(pullArgs(chart, folder), {about: `chart ${chart.name} ${chart.version}`})
+      },
+      async facts(chart) {
+        const about = 'file' in chart ? `chart ${chart.file}` : `chart ${chart.name} ${chart.version}`
+        return factsIn(await run(['show', 'chart', ...chartArgs(chart)], {about}))
       },
     }
   }

@@ -94,7 +94,7 @@ const answerMs = 10_000
 const noAnswerWithin = `no answer within ${answerMs / 1000} s`
 const writeMs = 120_000
 const execMs = 120_000
-const pausesMs = [200, 600, 1500] as const
+const pausesMs = [100, 300, 900] as const
 const pageSize = 500
 
 // --- the kubeconfig
@@ -869,6 +869,7 @@ export const dryKube = (open: OpenKube, record: (line: string) => void): OpenKub
       read: <T extends KubeObject>(ref: Ref) => orNothing(undefined, () => kube.read<T>(ref)),
       list: <T extends KubeObject>(...of: Parameters<Kube['list']>) => orNothing<readonly T[]>([], () => kube.list<T>(...of)),
       may: (access) => orNothing(true, () => kube.may(access)),
+      clockAhead: () => orNothing(0, () => kube.clockAhead()),
       log: (at) => orNothing([], () => kube.log(at)),
       async exec({namespace, pod}, command) {
         record(kubectl(target, 'exec', '--namespace', namespace, pod, '--', ...command))

@@ -288,6 +288,7 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         for (const node of nodes) putPod(data, node, namespace, {...own, component: 'server'})
       },
       template: async () => '',
+      facts: async (chart) => ({version: 'file' in chart ? nameOfFile(chart.file).version : chart.version}),
       async uninstall({name, namespace}) {
         const {target: to, data} = at()
         record(helmLines.uninstall(to, {name, namespace}))

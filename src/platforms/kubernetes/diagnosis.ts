@@ -119,7 +119,7 @@ const builtInSeconds = 60
 const shownLogLines = 12
 const longRunMs = 600_000
 
-const apps: Readonly<Record<string, string>> = {
+const builtIn: Readonly<Record<string, string>> = {
   Deployment: 'apps/v1',
   StatefulSet: 'apps/v1',
   DaemonSet: 'apps/v1',
@@ -140,7 +140,7 @@ export const terminal = async (
   since?: Date,
   now: Date = new Date(),
 ): Promise<LkeobsError | undefined> => {
-  const scenes = await Promise.all([...namespacesOf(objects)].map(([namespace, waited]) => look(kube, namespace, waited, {since, now})))
+  const scenes = await lookAt(kube, objects, now, since)
   for (const scene of scenes) {
     const error = await attempt(() => homeHeld(scene))
     if (error) return error
@@ -156,7 +156,7 @@ export const terminal = async (
 
 /** Pods that wait longer and longer between attempts: once the cause is mended they need not be waited for, but can be made anew. */
 export const pausedPods = async (kube: Kube, objects: readonly Waited[], now: Date = new Date()): Promise<readonly Ref[]> => {
-  const scenes = await Promise.all([...namespacesOf(objects)].map(([namespace, waited]) => look(kube, namespace, waited, {now})))
+  const scenes = await lookAt(kube, objects, now)
   return scenes.flatMap((scene) => {
     const pods = scene.works.filter(({live}) => live.kind !== 'Job').flatMap((work) => work.pods)
     const paused = pods.filter((pod) => statusesOf(pod).some(isPaused) || mountFault(scene, pod) !== undefined)
@@ -177,45 +177,68 @@ const attempt = async <T>(ask: () => T | Promise<T>): Promise<T | undefined> => 
   }
 }
 
-const namespacesOf = (objects: readonly Waited[]): ReadonlyMap<string, readonly Waited[]> =>
-  Map.groupBy(
-    objects.filter(({namespace}) => namespace !== undefined),
-    ({namespace}) => namespace ?? '',
-  )
+/** What stands in no namespace is under ''; a namespace is looked at from within. */
+const lookAt = async (kube: Kube, objects: readonly Waited[], now: Date, since?: Date): Promise<readonly Scene[]> => {
+  // what the cluster dates is compared with the cluster's clock
+  const ahead = (await attempt(() => kube.clockAhead())) ?? 0
+  const isRipe = ripeness(now.getTime() + ahead, since && since.getTime() + ahead)
+  const places = Map.groupBy(objects, ({kind, name, namespace}) => (kind === 'Namespace' ? name : (namespace ?? '')))
+  return Promise.all([...places].map(([namespace, waited]) => look(kube, namespace, waited, isRipe)))
+}
 
-const look = async (
-  kube: Kube,
-  namespace: string,
-  waited: readonly Waited[],
-  {since, now}: {since?: Date | undefined; now: Date},
-): Promise<Scene> => {
+const look = async (kube: Kube, namespace: string, waited: readonly Waited[], isRipe: Scene['isRipe']): Promise<Scene> => {
   const list = async <T extends KubeObject>(kind: Kind) => (await attempt(() => kube.list<T>(kind, {namespace}))) ?? []
-  const kinds = [...new Set(waited.map(({kind}) => kind))].flatMap((kind) => {
-    const apiVersion = waited.find((some) => some.kind === kind)?.apiVersion ?? apps[kind]
-    return apiVersion === undefined || kind === 'Pod' || kind === 'PersistentVolumeClaim' ? [] : [{apiVersion, kind}]
+  const read = async (ref: Ref) => {
+    const found = await attempt(() => kube.read<Live>(ref))
+    return found ? [{...found, apiVersion: ref.apiVersion, kind: ref.kind}] : []
+  }
+  const refs = waited.flatMap((some) => {
+    const apiVersion = some.apiVersion ?? builtIn[some.kind]
+    return apiVersion === undefined || some.kind === 'Namespace' ? [] : [{...some, apiVersion}]
   })
-  const hasPods = waited.some(({kind}) => makers.has(kind) || kind === 'Pod')
-  const hasClaims = hasPods || waited.some(({kind}) => kind === 'PersistentVolumeClaim')
-  const [home, lists, replicaSets, pods, claims, events] = await Promise.all([
-    attempt(() => kube.read<Live>({apiVersion: 'v1', kind: 'Namespace', name: namespace})),
-    Promise.all(kinds.map((kind) => list<Live>(kind))),
-    waited.some(({kind}) => kind === 'Deployment') ? list<Live>({apiVersion: 'apps/v1', kind: 'ReplicaSet'}) : [],
-    hasPods ? list<Pod>({apiVersion: 'v1', kind: 'Pod'}) : [],
-    hasClaims ? list<Live>({apiVersion: 'v1', kind: 'PersistentVolumeClaim'}) : [],
-    list<RawEvent>({apiVersion: 'v1', kind: 'Event'}),
+  const isSingle = ({kind}: Kind) => namespace === '' || readOneByOne.has(kind)
+  const kinds = [...new Map(refs.filter((ref) => !isSingle(ref)).map(({apiVersion, kind}) => [kind, {apiVersion, kind}])).values()]
+  const has = (...some: readonly string[]) => refs.some(({kind}) => some.includes(kind))
+  const hasPods = has(...makers, 'Pod')
+  const hasClaims = hasPods || has('PersistentVolumeClaim')
+  const [home, singles, lists, replicaSets, pods, claims, events] = await Promise.all([
+    namespace === '' ? undefined : attempt(() => kube.read<Live>({apiVersion: 'v1', kind: 'Namespace', name: namespace})),
+    Promise.all(refs.filter(isSingle).map(read)),
+    Promise.all(
+      kinds.filter(({kind}) => !isListed.has(kind)).map(async (kind) => (await list<Live>(kind)).map((item) => ({...item, ...kind}))),
+    ),
+    has('Deployment') ? list<Live>({apiVersion: 'apps/v1', kind: 'ReplicaSet'}) : [],
+    hasPods ? list<Pod>(podKind) : [],
+    hasClaims ? list<Live>(claimKind) : [],
+    hasClaims || has('Service') ? list<RawEvent>({apiVersion: 'v1', kind: 'Event'}) : [],
   ])
   // lists leave out what their elements are
-  const known = (kind: Kind | undefined, items: readonly Live[]) => items.map((item) => ({...item, ...kind}))
   const all = [
-    ...lists.flatMap((items, index) => known(kinds[index], items)),
-    ...known({apiVersion: 'v1', kind: 'Pod'}, pods),
-    ...known({apiVersion: 'v1', kind: 'PersistentVolumeClaim'}, claims),
+    ...singles.flat(),
+    ...lists.flat(),
+    ...pods.map((pod) => ({...pod, ...podKind})),
+    ...claims.map((claim) => ({...claim, ...claimKind})),
   ]
-  const works = waited.flatMap(({kind, name}) =>
-    all.filter((live) => live.kind === kind && live.metadata.name === name).map((live) => workOf(live, replicaSets, pods)),
+  const works = refs.flatMap(({kind, name}) =>
+    all.filter((live) => live.kind === kind && live.metadata.name === name).flatMap((live) => tried(() => workOf(live, replicaSets, pods))),
   )
-  return {kube, namespace, home, works, claims, events: events.map(eventOf), isRipe: ripeness(now.getTime(), since?.getTime())}
+  return {kube, namespace, home, works, claims, events: events.flatMap((event) => tried(() => eventOf(event))), isRipe}
 }
+
+/** What one odd object says is left out. */
+const tried = <T>(read: () => T): readonly T[] => {
+  try {
+    return [read()]
+  } catch {
+    return []
+  }
+}
+
+const podKind = {apiVersion: 'v1', kind: 'Pod'} as const
+const claimKind = {apiVersion: 'v1', kind: 'PersistentVolumeClaim'} as const
+const isListed: ReadonlySet<string> = new Set([podKind.kind, claimKind.kind])
+/** Some are large, and of many others. */
+const readOneByOne: ReadonlySet<string> = new Set(['Secret', 'ConfigMap'])
 
 const ripeness =
   (now: number, since = 0): Scene['isRipe'] =>
@@ -311,7 +334,9 @@ const isWide = (args: readonly string[]): boolean =>
 
 /** The error, with commands for the namespace. */
 const fault = ({kube, namespace}: Scene, code: Code, what: string, ...next: readonly (readonly string[])[]): LkeobsError =>
-  new LkeobsError(code, what, {next: next.map((args) => kubectl(kube.target, ...(isWide(args) ? [] : ['-n', namespace]), ...args))})
+  new LkeobsError(code, what, {
+    next: next.map((args) => kubectl(kube.target, ...(namespace === '' || isWide(args) ? [] : ['-n', namespace]), ...args)),
+  })
 
 /** An error about a pod. An ordered StatefulSet does not replace one that is not ready, whatever it is wished to be now. */
 const podFault = (scene: Scene, {live}: Work, pod: Pod, code: Code, what: string, ...next: readonly (readonly string[])[]): LkeobsError => {
@@ -638,9 +663,9 @@ const refuserOf = (words: string, namespace: string): {readonly name: string; re
 const cannotGo: Finder = (scene, {live, pods}) => firstOf([live, ...pods], (object) => held(scene, object))
 
 /** Those of Kubernetes itself have an owner that is at work. */
-const isBuiltIn = (finalizer: string): boolean =>
+const isOfKubernetes = (finalizer: string): boolean =>
   /^(foregroundDeletion|orphan|kubernetes)$|(^|\.)kubernetes\.io\/|\.k8s\.io\//.test(finalizer)
-const patienceWith = (finalizers: readonly string[]): number => (finalizers.every(isBuiltIn) ? builtInSeconds : 15)
+const patienceWith = (finalizers: readonly string[]): number => (finalizers.every(isOfKubernetes) ? builtInSeconds : 15)
 
 const deletion = ({metadata}: Live): Span | undefined => {
   const at = timeOf(metadata.deletionTimestamp)

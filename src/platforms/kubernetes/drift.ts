@@ -28,7 +28,7 @@ export type Verdict =
   | {readonly state: 'foreign'; readonly difference: Difference}
 
 /** Carries the digest of the wish that an object was last applied with. */
-export const mark = 'lkeobs.io/wish'
+const mark = 'lkeobs.io/wish'
 
 /** Where a comparison is: what it depends on beside the two values. */
 type Place = {readonly live: KubeObject; readonly way: Way}

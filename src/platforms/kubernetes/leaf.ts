@@ -8,7 +8,7 @@ import {authEnabled, issuerOf, written} from '../../trust/pki.ts'
 import {applied} from './applied.ts'
 import {valueIn} from './authority.ts'
 import {namespaceOf, secretOf} from './names.ts'
-import {configMap, leafObjects} from './objects.ts'
+import {configMap, leafObjects, serviceAccount} from './objects.ts'
 import type {Site} from './site.ts'
 
 type Delivery = {
@@ -23,21 +23,38 @@ type Delivery = {
 
 const leafFile = 'leaf.pem'
 
+/** The collector's service account, there before its pods: who asks for the leaf does so in its name. */
+const account = ({site, collector}: Delivery): Step =>
+  applied(
+    site,
+    `service account of the ${collector} on ${site.cluster}`,
+    `${collector}-account.yaml`,
+    serviceAccount({name: collector, namespace: namespaceOf(collector)}),
+  )
+
 /** Who asks for leaves is a service account; Vault asks the API server whether it is the one. */
-const access = ({site: {cluster}, vault, collector}: Delivery): readonly Step[] => [
-  authEnabled(vault, `login by service account on Vault of ${cluster}`, 'kubernetes'),
-  written(vault, `where Vault on ${cluster} asks about service accounts`, 'auth/kubernetes/config', {
-    kubernetes_host: 'https://kubernetes.default.svc:443',
-  }),
-  written(vault, `what the service account of the ${collector} on ${cluster} may do`, `auth/kubernetes/role/${collector}`, {
-    bound_service_account_names: [collector],
-    bound_service_account_namespaces: [namespaceOf(collector)],
-    audience: leafAudience,
-    token_policies: [leafPolicy],
-    token_ttl: 3600,
-    token_max_ttl: 86_400,
-  }),
-]
+const access = (delivery: Delivery): readonly Step[] => {
+  const {
+    site: {cluster},
+    vault,
+    collector,
+  } = delivery
+  return [
+    account(delivery),
+    authEnabled(vault, `login by service account on Vault of ${cluster}`, 'kubernetes'),
+    written(vault, `where Vault on ${cluster} asks about service accounts`, 'auth/kubernetes/config', {
+      kubernetes_host: 'https://kubernetes.default.svc:443',
+    }),
+    written(vault, `what the service account of the ${collector} on ${cluster} may do`, `auth/kubernetes/role/${collector}`, {
+      bound_service_account_names: [collector],
+      bound_service_account_namespaces: [namespaceOf(collector)],
+      audience: leafAudience,
+      token_policies: [leafPolicy],
+      token_ttl: 3600,
+      token_max_ttl: 86_400,
+    }),
+  ]
+}
 
 /** Whom whoever asks for leaves trusts when Vault answers. */
 const vaultCa = ({site, collector, rootCa}: Delivery): Step => {
@@ -81,7 +98,7 @@ const leafFits = ({site, vault, collector, leaf}: Delivery): Step => {
     patienceMs: 90_000,
     async done() {
       const certificate = readCertificate((await current()) ?? '')
-      if (!certificate) return 'no leaf yet'
+      if (!certificate) return `no leaf yet${await warning(site, at, name)}`
       const wish = await leaf()
       const above = readCertificate((await issuerOf(vault, wish.issuePath.split('/')[0] ?? '')) ?? '')
       if (!above || !isSignedBy(certificate, above)) return 'of another issuer'
@@ -93,6 +110,23 @@ const leafFits = ({site, vault, collector, leaf}: Delivery): Step => {
       if ((await current()) !== undefined) await site.kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
     },
   }
+}
+
+type Event = KubeObject & {
+  readonly type?: string
+  readonly message?: string
+  readonly lastTimestamp?: string
+  readonly involvedObject?: {readonly kind?: string; readonly name?: string}
+}
+
+/** What the operator last complained about. */
+const warning = async ({kube}: Site, at: string, name: string): Promise<string> => {
+  const events = await kube.list<Event>({apiVersion: 'v1', kind: 'Event'}, {namespace: at})
+  const last = events
+    .filter(({type, involvedObject}) => type === 'Warning' && involvedObject?.kind === 'VaultDynamicSecret' && involvedObject.name === name)
+    .toSorted((a, b) => String(a.lastTimestamp).localeCompare(String(b.lastTimestamp)))
+    .at(-1)
+  return last?.message === undefined ? '' : `: ${last.message}`
 }
 
 /** A Vault agent in each pod of the collector asks for a leaf of its own, and renews it. */

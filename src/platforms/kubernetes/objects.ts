@@ -191,6 +191,11 @@ export const configMap = (of: {
   labelled({apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: of.name, namespace: of.namespace}, data: of.data}),
 ]
 
+/** Who a collector is to the cluster, and to Vault. Its pods say for themselves whether they want a token. */
+export const serviceAccount = (of: {readonly name: string; readonly namespace: string}): readonly KubeObject[] => [
+  labelled({apiVersion: 'v1', kind: 'ServiceAccount', metadata: {name: of.name, namespace: of.namespace}}),
+]
+
 /** The workload of an edge from which canaries are sent. */
 export const canary = ({tag}: {readonly tag: string}): readonly KubeObject[] =>
   rendered('kubernetes/objects/canary.yaml', {namespace, image: `quay.io/openbao/openbao:${tag}`})
