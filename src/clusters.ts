@@ -1,6 +1,7 @@
 import {LkeobsError} from './errors.ts'
 import type {FleetFile} from './fleet/load.ts'
-import {openKubernetesEdge, openKubernetesHub} from './platforms/kubernetes/cluster.ts'
+import {openKubernetesEdge} from './platforms/kubernetes/edge.ts'
+import {openKubernetesHub} from './platforms/kubernetes/hub.ts'
 import type {Ways} from './platforms/kubernetes/site.ts'
 import {openLocalEdge, openLocalHub} from './platforms/local/cluster.ts'
 import type {Cluster, EdgeCluster, HubCluster} from './platforms/platform.ts'

@@ -192,7 +192,7 @@ export const catalogue = {
   'LKO-3114': {
     exit: exit.notReady,
     title: 'Other versions are installed.',
-    why: 'What is installed was made by another version. Changing versions is a decision of its own, so `hub init` and `edge join` leave it alone; a step back, or one over more than one major version, is not carried at all.',
+    why: 'What is installed was made by another version. Changing versions is a decision of its own, so `hub init` and `edge join` leave it alone; a step back, one over more than one major version, or a chart that the cluster is too old for, is not carried at all.',
     fix: 'See what would change, and change it, with `lkeobs hub upgrade` or `lkeobs edge upgrade NAME`; where the step is refused, use the version of lkeobs that lies between.',
   },
   'LKO-3115': {

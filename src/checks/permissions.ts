@@ -106,13 +106,20 @@ const canI = (target: KubeTarget, {verb, group = '', resource, subresource, name
 
 const joined = (words: Iterable<string>): string => [...new Set(words)].join(', ')
 
-/** What is missing, a line for what has the same places and verbs: `in lkeobs: create, patch of secrets, services`. */
-export const missingLines = (missing: readonly Access[]): readonly string[] => {
+type Missing = {readonly line: string; readonly first: Access}
+
+/** What is missing, together what has the same places and verbs: `in lkeobs: create, patch secrets, services`. */
+export const missingOf = (missing: readonly Access[]): readonly Missing[] => {
   const byResource = [...Map.groupBy(missing, resourceOf)].map(([resource, all]) => {
     const places = joined(all.map((one) => one.namespace ?? ''))
-    return {resource, key: `${places === '' ? 'in the whole cluster' : `in ${places}`}: ${joined(all.map(({verb}) => verb))}`}
+    return {resource, all, key: `${places === '' ? 'in the whole cluster' : `in ${places}`}: ${joined(all.map(({verb}) => verb))}`}
   })
-  return [...Map.groupBy(byResource, ({key}) => key)].map(([key, all]) => `${key} ${joined(all.map(({resource}) => resource))}`)
+  return [...Map.groupBy(byResource, ({key}) => key)].flatMap(([key, group]) => {
+    const all = group.flatMap((one) => one.all)
+    // what changes something says more than what only looks
+    const first = all.find(({verb}) => verb === 'create') ?? all[0]
+    return first ? [{line: `${key} ${joined(group.map(({resource}) => resource))}`, first}] : []
+  })
 }
 
 /** Enough to be quick, few enough for the API server not to queue them. */
@@ -151,9 +158,9 @@ export const permissions: Check<Subject> = {
         'It may not bind or escalate cluster roles: roles of charts are made only if it has every permission in them itself.',
         mayNotGrant.map((access) => canI(kube.target, access)),
       )
-    const firsts = [...Map.groupBy(missing, resourceOf).values()].flatMap(([first]) => (first ? [canI(kube.target, first)] : []))
-    return failed('LKO-3103', [`${missing.length} of ${all.length} permissions are missing:`, ...missingLines(missing)].join('\n'), [
-      ...firsts.slice(0, shownQuestions),
+    const groups = missingOf(missing)
+    return failed('LKO-3103', [`${missing.length} of ${all.length} permissions are missing:`, ...groups.map(({line}) => line)].join('\n'), [
+      ...groups.slice(0, shownQuestions).map(({first}) => canI(kube.target, first)),
       kubectl(kube.target, 'auth', 'can-i', '--list', '-n', namespace),
     ])
   },

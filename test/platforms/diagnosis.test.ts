@@ -117,7 +117,7 @@ const storageClass = {
 }
 
 /** A cluster that has these objects; what it is asked is noted. */
-const cluster = (objects: readonly KubeObject[], logs: readonly string[] = []) => {
+const cluster = (objects: readonly KubeObject[], logs: readonly string[] = [], ahead = 0) => {
   const asked: string[] = []
   const never = (): never => {
     throw new Error('not expected of a diagnosis')
@@ -130,6 +130,8 @@ const cluster = (objects: readonly KubeObject[], logs: readonly string[] = []) =
     forward: never,
     exec: never,
     apply: never,
+    nudge: never,
+    clockAhead: () => Promise.resolve(ahead),
     remove: never,
     read: <T extends KubeObject>({kind, name, namespace: where}: Parameters<Kube['read']>[0]) => {
       asked.push(`read ${kind}`)
@@ -139,7 +141,7 @@ const cluster = (objects: readonly KubeObject[], logs: readonly string[] = []) =
       asked.push(`list ${kind}`)
       // elements of a list do not say what they are
       const found = objects.filter((one) => one.kind === kind && inPlace(one, where?.namespace))
-      return Promise.resolve(found.map(({kind: _, apiVersion, ...rest}) => rest) as unknown as readonly T[])
+      return Promise.resolve(found.map((one) => ({...one, kind: undefined, apiVersion: undefined})) as unknown as readonly T[])
     },
     log: ({previous}) => {
       asked.push(`log${previous ? ' of the run before' : ''}`)
@@ -685,6 +687,28 @@ describe('looking', () => {
       'list StatefulSet',
       'read Namespace',
     ])
+  })
+
+  test('reads large and foreign things one by one, and what stands in no namespace', async () => {
+    const {kube, asked} = cluster([])
+    const others = [
+      {apiVersion: 'v1', kind: 'Secret', name: 'a', namespace},
+      {apiVersion: 'cert-manager.io/v1', kind: 'Certificate', name: 'a', namespace},
+      {apiVersion: 'v1', kind: 'Namespace', name: namespace},
+      {apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', name: 'a'},
+    ]
+    await terminal(kube, others, later(0), later(30))
+    expect(asked.toSorted()).toEqual(['list Certificate', 'read ClusterRole', 'read Namespace', 'read Secret'])
+    const role = object('ClusterRole', 'a', {}, {namespace: undefined, deletionTimestamp: at(0), finalizers: ['example.com/hold']})
+    const error = await diagnosed([role], others, 30)
+    expect(lines(error)).toBe('LKO-3111 ClusterRole a was deleted and is held by example.com/hold.')
+    expect(error?.next[0]).toBe(`${line} patch clusterrole.rbac.authorization.k8s.io a --type=merge -p '{"metadata":{"finalizers":null}}'`)
+  })
+
+  test('compares what the cluster dates with its own clock', async () => {
+    const held = [object('StatefulSet', 'loki', {}, {deletionTimestamp: at(0), finalizers: ['example.com/hold']})]
+    expect(await terminal(cluster(held, [], -60_000).kube, loki, later(60), later(70))).toBeUndefined()
+    expect((await terminal(cluster(held, [], 60_000).kube, loki, later(-60), later(-40)))?.code).toBe('LKO-3111')
   })
 
   test('finds nothing where nothing can be read, or what is read is odd', async () => {

@@ -1,7 +1,6 @@
-import {LkeobsError} from '../../errors.ts'
-import type {Step} from '../../steps/step.ts'
+import type {Step, Tell} from '../../steps/step.ts'
 import type {Kube, KubeObject, Ref} from '../../tools/kube.ts'
-import {terminal} from './diagnosis.ts'
+import {pausedPods, terminal} from './diagnosis.ts'
 import {conflictError, judge, marked} from './drift.ts'
 import {fieldManager} from './names.ts'
 import {rolledOut} from './rollout.ts'
@@ -50,11 +49,25 @@ export const firstOf = (all: readonly Finding[]): true | string => {
   return not.length === 1 ? first.seen : `${first.seen} (and ${not.length - 1} more)`
 }
 
-/** Watches objects settle: throws as soon as one can no longer become right by itself. */
-export const watched = (kube: Kube, objects: () => readonly KubeObject[] | Promise<readonly KubeObject[]>) => async (): Promise<void> => {
-  const waited = (await objects()).map(refOf)
-  const error = await terminal(kube, waited)
-  if (error instanceof LkeobsError) throw error
+/** Waiting for objects to become right. */
+export const waiting = (kube: Kube, objects: () => Promise<readonly KubeObject[]>) => {
+  let since = new Date()
+  const refs = async () => (await objects()).map(refOf)
+  return {
+    /** From now on. Pods that wait out a pause after what a person may have mended meanwhile are made anew at once. */
+    async begin(tell: Tell): Promise<void> {
+      since = new Date()
+      for (const pod of await pausedPods(kube, await refs())) {
+        tell(`Pod ${pod.name} was waiting before its next try: made anew`)
+        await kube.remove(pod)
+      }
+    },
+    /** Throws as soon as one can no longer become right by itself. */
+    async watch(): Promise<void> {
+      const error = await terminal(kube, await refs(), since)
+      if (error) throw error
+    },
+  }
 }
 
 type Wish = readonly KubeObject[] | (() => Promise<readonly KubeObject[]>)
@@ -70,13 +83,14 @@ export const applied = (
   const {kube} = site
   const plain = async () => (typeof wished === 'function' ? wished() : wished)
   const objects = async () => (await plain()).map((object) => marked(object))
+  const wait = waiting(kube, objects)
   return {
     title,
     patienceMs,
     done: async () => firstOf(await findings(kube, await objects(), [fieldManager])),
     async apply(tell) {
+      await wait.begin(tell)
       const differing = (await findings(kube, await objects(), [fieldManager])).filter(({differs}) => differs)
-      if (differing.length === 0) return
       for (const {seen, byHand} of differing) if (byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
       // what was taken over by hand is taken back; a conflict with anybody else ends the step before this
       const [mine, taken] = [differing.filter(({byHand}) => !byHand), differing.filter(({byHand}) => byHand)]
@@ -91,7 +105,7 @@ export const applied = (
           {file: site.file(file), force: true},
         )
     },
-    watch: watched(kube, objects),
+    watch: wait.watch,
     wish: async () => ({file: site.file(file), objects: await plain()}),
   }
 }

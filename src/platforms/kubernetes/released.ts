@@ -6,7 +6,7 @@ import type {Step} from '../../steps/step.ts'
 import {manifestOf} from '../../templates.ts'
 import {type InstalledRelease, releasesIn} from '../../tools/helm.ts'
 import type {KubeObject} from '../../tools/kube.ts'
-import {findings, firstOf, watched} from './applied.ts'
+import {findings, firstOf, waiting} from './applied.ts'
 import {kubectl} from './drift.ts'
 import {fieldManager} from './names.ts'
 import {chartSource, type Site} from './site.ts'
@@ -51,6 +51,11 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
     return firstOf(await findings(kube, objectsOf(there), releaseManagers))
   }
 
+  const wait = waiting(kube, async () => {
+    const there = await installed(await wished())
+    return there ? objectsOf(there) : []
+  })
+
   return {
     title,
     patienceMs,
@@ -58,6 +63,7 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
     async apply(tell) {
       const wish = await wished()
       const there = await installed(wish)
+      await wait.begin(tell)
       if (there) {
         refuseOthers(site, wish, there)
         // helm was killed at its work: it would refuse for ever, and what it has made already carries its marks
@@ -78,10 +84,7 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
         {force: byHand.length > 0},
       )
     },
-    async watch() {
-      const there = await installed(await wished())
-      if (there) await watched(kube, () => objectsOf(there))()
-    },
+    watch: wait.watch,
     async wish() {
       const release = await wished()
       return {file: site.file(`${release.name}.values.yaml`), release}

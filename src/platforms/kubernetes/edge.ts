@@ -1,0 +1,135 @@
+import {agentConfig} from '../../collector/agent.ts'
+import {literal} from '../../collector/config.ts'
+import {scraperConfig} from '../../collector/scraper.ts'
+import {agentRelease, hubCaFile} from '../../components/agent.ts'
+import {imageOf} from '../../components/charts.ts'
+import {leafFile} from '../../components/gateway.ts'
+import {gpuRelease} from '../../components/gpu.ts'
+import {instrumentationRelease} from '../../components/instrumentation.ts'
+import {scraperRelease} from '../../components/scraper.ts'
+import type {FleetFile} from '../../fleet/load.ts'
+import type {Edge, KubernetesEdge} from '../../fleet/schema.ts'
+import type {Step} from '../../steps/step.ts'
+import type {Tools} from '../../tools/index.ts'
+import {sendOtlp} from '../../tools/otlp.ts'
+import {hubCaHanded} from '../../trust/bundle.ts'
+import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {EdgeCluster, HubCluster} from '../platform.ts'
+import {applied} from './applied.ts'
+import {mounts, namespace, nodeNamespace, ports} from './names.ts'
+import {canary, instrumentation} from './objects.ts'
+import {released} from './released.ts'
+import {notEverywhere, type Site, type Ways} from './site.ts'
+import {at, everywhere, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
+import {postFrom} from './poster.ts'
+
+/** An edge, on a Kubernetes cluster. */
+export const openKubernetesEdge = (
+  file: FleetFile,
+  {name, logs}: Edge,
+  platform: KubernetesEdge,
+  hub: Pick<HubCluster, 'endpoint'>,
+  tools: Tools,
+  ways: Ways,
+): EdgeCluster => {
+  const site = siteOf(file, name, 'edge', platform, tools, ways)
+  const leaf = async (): Promise<LeafWish> => ({
+    issuePath: 'pki/issue/agent',
+    commonName: `${name}.edge.lkeobs`,
+    hours: leafHours,
+    file: `${mounts.leaf}/${leafFile}`,
+  })
+  const inside = `agent.${nodeNamespace}.svc`
+  const otlp = `http://${inside}:${ports.otlpHttp}`
+  const config = async () =>
+    literal(
+      agentConfig({
+        edge: name,
+        gateway: await hub.endpoint(),
+        gatewayCa: `${mounts.hubCa}/${hubCaFile}`,
+        leaf: `${mounts.leaf}/${leafFile}`,
+        grpc: at(ports.otlpGrpc),
+        http: at(ports.otlpHttp),
+        health: at(ports.health),
+        host: everywhere,
+        counters: ports.counters,
+        queue: `${mounts.queue}/queue`,
+        logs,
+        node: {hostRoot: '/hostfs', cluster: at(ports.otlpCluster), exclude: [`/var/log/pods/${nodeNamespace}_agent-*_*/*/*.log`]},
+      }),
+    )
+  const scraper = literal(
+    scraperConfig({
+      agent: `${inside}:${ports.otlpCluster}`,
+      agentHttp: otlp,
+      health: at(ports.health),
+      host: everywhere,
+      counters: ports.counters,
+    }),
+  )
+  const base = opened({
+    site,
+    platform,
+    replicas: 1,
+    collector: 'agent',
+    leaf,
+    hubPort: async () => portOf(await hub.endpoint()),
+    grafana: false,
+    instrumentation: platform.instrumentation,
+    more: [],
+    components: ['agent', 'scraper', 'canary'],
+  })
+  return {
+    ...base,
+    role: 'edge',
+    otlp,
+    agentRuns: (of) => [
+      hubCaHanded(of, base),
+      released(site, `agent on every node of ${name}`, async () =>
+        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await of.rootCa(), leaf: leafOf(platform)}),
+      ),
+      {
+        title: `beside the agent on ${name}`,
+        concurrency: 3,
+        steps: [
+          released(site, `scraper of cluster state and events on ${name}`, () => scraperRelease({config: scraper})),
+          applied(site, `workload on ${name} from which canaries are sent`, 'canary.yaml', canary({tag: imageOf('openbao').tag})),
+          gpuExporters(site),
+          ...(platform.instrumentation
+            ? [
+                {
+                  title: `instrumentation on ${name}`,
+                  steps: [
+                    released(site, `OpenTelemetry operator on ${name}`, instrumentationRelease),
+                    applied(site, `what instrumented workloads on ${name} send, and where`, 'instrumentation.yaml', instrumentation()),
+                  ],
+                },
+              ]
+            : []),
+        ],
+      },
+    ],
+    async sendCanary(signal, canaryItem) {
+      const [pod] = await podsOf(site, 'canary')
+      if (pod === undefined) return `there is no pod to send it from: ${namespace}/canary`
+      return sendOtlp({get: tools.http.get, post: (url, body) => postFrom(site, pod, url, body)}, otlp, signal, canaryItem)
+    },
+  }
+}
+
+/** As GPU operators label them; LKE itself does not. */
+const gpuNodes = {'nvidia.com/gpu.present': 'true'}
+
+/** GPU metrics, where there are nodes with GPUs. */
+const gpuExporters = (site: Site): Step => {
+  const step = released(site, `GPU metrics on ${site.cluster}, where nodes have GPUs`, () => gpuRelease({nodeSelector: gpuNodes}))
+  return {
+    ...notEverywhere(step, 'where nodes have GPUs'),
+    async done() {
+      const nodes = await site.kube.list({apiVersion: 'v1', kind: 'Node'})
+      return nodes.some(({metadata}) => Object.entries(gpuNodes).every(([label, value]) => metadata.labels?.[label] === value))
+        ? step.done()
+        : true
+    },
+  }
+}

@@ -1,0 +1,150 @@
+import {randomBytes} from 'node:crypto'
+import {literal} from '../../collector/config.ts'
+import {gatewayConfig} from '../../collector/gateway.ts'
+import {gatewayRelease, leafFile} from '../../components/gateway.ts'
+import {grafanaRelease} from '../../components/grafana.ts'
+import {lokiRelease} from '../../components/loki.ts'
+import {prometheusRelease} from '../../components/prometheus.ts'
+import type {Release} from '../../components/release.ts'
+import {tempoRelease} from '../../components/tempo.ts'
+import {LkeobsError} from '../../errors.ts'
+import type {FleetFile} from '../../fleet/load.ts'
+import type {KubernetesHub} from '../../fleet/schema.ts'
+import {Secret} from '../../secret.ts'
+import type {Step} from '../../steps/step.ts'
+import type {Tools} from '../../tools/index.ts'
+import type {KubeObject} from '../../tools/kube.ts'
+import {trustBundleFile} from '../../trust/bundle.ts'
+import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {HubCluster} from '../platform.ts'
+import {applied} from './applied.ts'
+import {valueIn} from './authority.ts'
+import {mounts, namespace, ports} from './names.ts'
+import {otlpService} from './objects.ts'
+import {released} from './released.ts'
+import {type Site, type Ways} from './site.ts'
+import {at, everywhere, labelsOf, leafOf, opened, portOf, secretObject, siteOf} from './cluster.ts'
+
+/** The hub, on a Kubernetes cluster. */
+export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tools: Tools, ways: Ways): HubCluster => {
+  const {hub} = file.fleet
+  const site = siteOf(file, hub.name, 'hub', platform, tools, ways)
+  const {kube} = site
+  const {storageClass, grafana, gateway, stores} = platform
+  const disk = {size: stores.size, storageClass}
+
+  type Balanced = KubeObject & {
+    readonly status?: {readonly loadBalancer?: {readonly ingress?: readonly {ip?: string; hostname?: string}[]}}
+  }
+  const endpoint = async (): Promise<string> => {
+    if (hub.endpoint !== undefined) return hub.endpoint
+    const live = await kube.read<Balanced>({apiVersion: 'v1', kind: 'Service', name: 'otlp', namespace})
+    const [first] = live?.status?.loadBalancer?.ingress ?? []
+    const host = first?.ip ?? first?.hostname
+    if (host !== undefined) return `${host.includes(':') ? `[${host}]` : host}:${ports.otlpGrpc}`
+    throw new LkeobsError('LKO-3115', `The Service otlp on ${hub.name} has no address yet.`, {next: ['lkeobs hub init']})
+  }
+  const leaf = async (): Promise<LeafWish> => {
+    const dialled = await endpoint()
+    const host = dialled.slice(0, dialled.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+    const isAddress = /^[\d.]+$|:/.test(host)
+    return {
+      issuePath: 'pki_hub/issue/gateway',
+      commonName: `gateway.${hub.name}.lkeobs`,
+      names: [`gateway.${namespace}.svc`, ...(isAddress ? [] : [host])],
+      addresses: isAddress ? [host] : [],
+      hours: leafHours,
+      file: `${mounts.leaf}/${leafFile}`,
+    }
+  }
+  const storeUrl = (name: string, port: number) => `http://${name}.${namespace}.svc:${port}`
+  const config = literal(
+    gatewayConfig({
+      hub: hub.name,
+      listen: at(ports.otlpGrpc),
+      leaf: `${mounts.leaf}/${leafFile}`,
+      clients: `${mounts.trust}/${trustBundleFile}`,
+      own: `127.0.0.1:${ports.own}`,
+      health: at(ports.health),
+      host: everywhere,
+      counters: ports.counters,
+      queue: `${mounts.queue}/queue`,
+      stores: {
+        prometheus: storeUrl('prometheus', ports.prometheus),
+        loki: storeUrl('loki', ports.loki),
+        tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
+      },
+    }),
+  )
+  const release = (title: string, wish: () => Release) => released(site, `${title} on ${hub.name}`, wish)
+  const base = opened({
+    site,
+    platform,
+    replicas: hub.vault.replicas,
+    collector: 'gateway',
+    leaf,
+    hubPort: async () => (hub.endpoint === undefined ? ports.otlpGrpc : portOf(hub.endpoint)),
+    grafana,
+    instrumentation: false,
+    more: [
+      applied(
+        site,
+        `load balancer that edges dial on ${hub.name}`,
+        'otlp.yaml',
+        otlpService({annotations: gateway.annotations, sourceRanges: gateway.sourceRanges}),
+        {patienceMs: 180_000},
+      ),
+    ],
+    components: ['prometheus', 'loki', 'tempo', ...(grafana ? ['grafana'] : []), 'gateway'],
+  })
+  return {
+    ...base,
+    role: 'hub',
+    endpoint,
+    async stores() {
+      const forward = async (name: string, port: number) => `http://${await kube.forward({namespace, labels: labelsOf(name), port})}`
+      const [prometheus, loki, tempo] = await Promise.all([
+        forward('prometheus', ports.prometheus),
+        forward('loki', ports.loki),
+        forward('tempo', ports.tempoHttp),
+      ])
+      return {prometheus, loki, tempo}
+    },
+    storesRun: () => [
+      release('Prometheus', () => prometheusRelease({...disk, retentionDays: stores.retentionDays})),
+      release('Loki', () =>
+        lokiRelease({...disk, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'loki')}),
+      ),
+      release('Tempo', () =>
+        tempoRelease({...disk, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'tempo')}),
+      ),
+      ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
+    ],
+    gatewayRuns: () => [
+      release('gateway', () =>
+        gatewayRelease({
+          config,
+          replicas: gateway.replicas,
+          maxReplicas: gateway.maxReplicas,
+          queueSize: gateway.queue,
+          storageClass,
+          leaf: leafOf(platform),
+        }),
+      ),
+    ],
+  }
+}
+
+const bucketOf = (storage: KubernetesHub['stores']['objectStorage'], store: 'loki' | 'tempo') =>
+  storage && {endpoint: storage.endpoint, region: storage.region, ...storage[store]}
+
+/** The administrator of Grafana; the password is asked for with kubectl. */
+const grafanaAdmin = (site: Site): Step => ({
+  title: `administrator of Grafana on ${site.cluster}`,
+  done: async () => ((await valueIn(site, namespace, 'grafana-admin', 'admin-password')) === undefined ? 'there is none' : true),
+  async apply() {
+    const password = new Secret(randomBytes(18).toString('base64url'))
+    const secret = {...secretObject('grafana', 'admin.password', ''), stringData: {'admin-user': 'admin', 'admin-password': password}}
+    await site.kube.apply([secret], {file: site.file('grafana-admin.yaml')})
+  },
+})

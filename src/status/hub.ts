@@ -1,0 +1,391 @@
+import {setTimeout as sleep} from 'node:timers/promises'
+import type {Fleet} from '../clusters.ts'
+import {LkeobsError, messageOf} from '../errors.ts'
+import type {KubernetesHub} from '../fleet/schema.ts'
+import {siteOf} from '../platforms/kubernetes/cluster.ts'
+import {namespace} from '../platforms/kubernetes/names.ts'
+import type {ComponentState, HubCluster} from '../platforms/platform.ts'
+import {releasesIn} from '../tools/helm.ts'
+import type {Tools} from '../tools/index.ts'
+import type {Kube, KubeObject} from '../tools/kube.ts'
+import {readCertificate} from '../tools/x509.ts'
+import {issuerOf} from '../trust/pki.ts'
+
+export type HubRelease = {
+  readonly name: string
+  readonly chart: string
+  readonly chartVersion: string
+  readonly appVersion?: string
+  readonly revision: number
+  /** As helm calls it: `deployed`. */
+  readonly state: string
+}
+export type HubComponent = {
+  readonly component: string
+  /** `ready`, or what is not so. */
+  readonly state: string
+  /** Pods; left out for processes. */
+  readonly ready?: number
+  readonly wanted?: number
+  readonly pid?: number
+  readonly upMs?: number
+}
+export type HubImage = {
+  readonly image: string
+  /** What runs, not what was asked for. */
+  readonly digest: string
+  readonly pods: number
+  readonly components: readonly string[]
+  /** A component of these runs more than one digest of it. */
+  readonly mixed: boolean
+}
+export type HubEndpoint = {
+  readonly name: string
+  readonly type: string
+  readonly addresses: readonly string[]
+  readonly ports: readonly number[]
+}
+export type HubCertificate = {
+  readonly of: string
+  /** `valid`, `soon` (about to end, and its renewal is late), `expired`, `unknown`. */
+  readonly state: 'valid' | 'soon' | 'expired' | 'unknown'
+  readonly subject?: string
+  readonly expires?: string
+  readonly leftSeconds?: number
+  readonly daysLeft?: number
+  readonly renewedBy: string
+  /** Why nothing is known of it. */
+  readonly why?: string
+}
+export type HubVolume = {
+  readonly claim: string
+  readonly component: string
+  readonly size: string
+  readonly class: string
+  readonly bound: boolean
+}
+export type HubStatus = {
+  readonly fleet: string
+  readonly hub: string
+  readonly platform: 'kubernetes' | 'local'
+  readonly ok: boolean
+  /** What edges dial; left out while there is no address. */
+  readonly endpoint?: string
+  readonly releases: readonly HubRelease[]
+  readonly components: readonly HubComponent[]
+  readonly images: readonly HubImage[]
+  readonly endpoints: readonly HubEndpoint[]
+  readonly certificates: readonly HubCertificate[]
+  readonly volumes: readonly HubVolume[]
+}
+
+const instanceOf = ({metadata: {labels}}: KubeObject): string => labels?.['app.kubernetes.io/instance'] ?? ''
+
+// --- pods and their images
+
+type ContainerStatus = {
+  readonly name: string
+  readonly image: string
+  readonly imageID?: string
+  readonly state?: {readonly running?: object}
+}
+type Pod = KubeObject & {
+  readonly status?: {readonly containerStatuses?: readonly ContainerStatus[]; readonly initContainerStatuses?: readonly ContainerStatus[]}
+}
+
+const digestOf = ({imageID = ''}: ContainerStatus): string => imageID.slice(imageID.lastIndexOf('@') + 1) || 'unknown'
+
+/** Which digests run, in how many pods; a roll-out that stopped half way shows as two of one image. */
+export const imagesOf = (pods: readonly Pod[]): readonly HubImage[] => {
+  const running = pods.flatMap((pod) =>
+    // one that runs beside the others all the time is an init container to Kubernetes
+    [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
+      .filter(({state, imageID}) => state?.running !== undefined && imageID !== undefined)
+      .map((status) => ({
+        pod: pod.metadata.name,
+        component: instanceOf(pod),
+        container: `${instanceOf(pod)} ${status.name}`,
+        image: status.image,
+        digest: digestOf(status),
+      })),
+  )
+  const digestsOf = Map.groupBy(running, ({container}) => container)
+  const isMixed = ({container}: (typeof running)[number]) => new Set((digestsOf.get(container) ?? []).map(({digest}) => digest)).size > 1
+  const groups = Map.groupBy(running, ({image, digest}) => `${image} ${digest}`)
+  return [...groups.values()]
+    .flatMap((group) => {
+      const [first] = group
+      if (!first) return []
+      const {image, digest} = first
+      const components = [...new Set(group.map(({component}) => component))].toSorted()
+      return [{image, digest, pods: new Set(group.map(({pod}) => pod)).size, components, mixed: group.some(isMixed)}]
+    })
+    .toSorted((one, other) => one.image.localeCompare(other.image) || other.pods - one.pods)
+}
+
+type Workload = KubeObject & {
+  readonly spec?: {readonly replicas?: number}
+  readonly status?: {readonly readyReplicas?: number; readonly desiredNumberScheduled?: number; readonly numberReady?: number}
+}
+
+const podsOf = ({kind, spec, status}: Workload) =>
+  kind === 'DaemonSet'
+    ? {ready: status?.numberReady ?? 0, wanted: status?.desiredNumberScheduled ?? 0}
+    : {ready: status?.readyReplicas ?? 0, wanted: spec?.replicas ?? 1}
+
+export const componentsOf = (states: readonly ComponentState[], workloads: readonly Workload[]): readonly HubComponent[] =>
+  states.map(({component, state}) => {
+    const own = workloads.filter((workload) => workload.metadata.name === component || instanceOf(workload) === component).map(podsOf)
+    const total = (of: 'ready' | 'wanted') => own.reduce((sum, pods) => sum + pods[of], 0)
+    return {component, state, ready: total('ready'), wanted: total('wanted')}
+  })
+
+// --- Services and volumes
+
+type Service = KubeObject & {
+  readonly spec?: {
+    readonly type?: string
+    readonly clusterIP?: string
+    readonly ports?: readonly {readonly port: number}[]
+  }
+  readonly status?: {readonly loadBalancer?: {readonly ingress?: readonly {readonly ip?: string; readonly hostname?: string}[]}}
+}
+
+/** Those with an address of their own. */
+export const endpointsOf = (services: readonly Service[]): readonly HubEndpoint[] =>
+  services
+    .filter(({spec}) => spec?.clusterIP !== 'None')
+    .map(({metadata, spec, status}) => {
+      const outside = (status?.loadBalancer?.ingress ?? []).flatMap(({ip, hostname}) => ip ?? hostname ?? [])
+      const type = spec?.type ?? 'ClusterIP'
+      return {
+        name: metadata.name,
+        type,
+        addresses: type === 'LoadBalancer' ? outside : [spec?.clusterIP ?? ''],
+        ports: (spec?.ports ?? []).map(({port}) => port),
+      }
+    })
+    .toSorted(
+      (one, other) => Number(other.type === 'LoadBalancer') - Number(one.type === 'LoadBalancer') || one.name.localeCompare(other.name),
+    )
+
+type Claim = KubeObject & {
+  readonly spec?: {readonly storageClassName?: string; readonly resources?: {readonly requests?: {readonly storage?: string}}}
+  readonly status?: {readonly phase?: string; readonly capacity?: {readonly storage?: string}}
+}
+
+export const volumesOf = (claims: readonly Claim[]): readonly HubVolume[] =>
+  claims
+    .map((claim) => ({
+      claim: claim.metadata.name,
+      component: instanceOf(claim),
+      size: claim.status?.capacity?.storage ?? claim.spec?.resources?.requests?.storage ?? '',
+      class: claim.spec?.storageClassName ?? '',
+      bound: claim.status?.phase === 'Bound',
+    }))
+    .toSorted((one, other) => one.claim.localeCompare(other.claim))
+
+// --- certificates
+
+const dayMs = 86_400_000
+
+/** Whoever renews it should have done so: less than a quarter of its life is left, or less than a month. */
+const isLate = (leftMs: number, lifeMs: number): boolean => leftMs < Math.min(lifeMs / 4, 29 * dayMs)
+
+export const certificateOf = (
+  of: string,
+  pem: string | undefined,
+  renewedBy: string,
+  why = 'there is none',
+  now = Date.now(),
+): HubCertificate => {
+  const certificate = readCertificate(pem ?? '')
+  if (!certificate) return {of, state: 'unknown', renewedBy, why}
+  const [from, to] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
+  const leftMs = to - now
+  return {
+    of,
+    state: leftMs <= 0 ? 'expired' : isLate(leftMs, to - from) ? 'soon' : 'valid',
+    subject: certificate.subject.split('\n').at(-1)?.replace(/^CN=/, '') ?? '',
+    expires: new Date(to).toISOString(),
+    leftSeconds: Math.round(leftMs / 1000),
+    daysLeft: Math.floor(leftMs / dayMs),
+    renewedBy,
+  }
+}
+
+/** One that is read, or why it could not be: a part that does not answer hides nothing of the others. */
+const certificateFrom = async (
+  of: string,
+  renewedBy: string,
+  read: () => Promise<string | undefined>,
+  missing?: string,
+): Promise<HubCertificate> => {
+  try {
+    return certificateOf(of, await read(), renewedBy, missing)
+  } catch (error) {
+    if (error instanceof LkeobsError && error.code === 'LKO-3103') throw error
+    return certificateOf(of, undefined, renewedBy, messageOf(error))
+  }
+}
+
+/** A Vault that does not answer is not waited for as long as a step would. */
+const vaultMs = 5000
+
+const besideIt = 'a Vault agent beside it'
+const byHand = 'lkeobs hub init, in its last month'
+
+type Sources = {
+  readonly hub: HubCluster
+  readonly states: Promise<readonly ComponentState[]>
+  readonly renewsCa: string
+  readonly renewsLeaf: string
+  /** Where the leaf is when it cannot be read. */
+  readonly leafHidden?: string | undefined
+  readonly vaultFile: () => Promise<string | undefined>
+}
+
+/** Of the issuers Vault itself is asked, where there is one. */
+const certificatesOf = ({hub, states, renewsCa, renewsLeaf, leafHidden, vaultFile}: Sources) => {
+  const issuer = (mount: string) => async () => {
+    const vault = (await states).find(({component}) => component.startsWith('vault'))?.state ?? ''
+    if (/^not (installed|running)$/.test(vault)) throw new Error(`Vault is ${vault}`)
+    const late = sleep(vaultMs, undefined, {ref: false}).then(() =>
+      Promise.reject(new Error(`Vault did not answer within ${vaultMs / 1000} s`)),
+    )
+    return Promise.race([issuerOf(hub.vault, mount), late])
+  }
+  return Promise.all([
+    certificateFrom("gateway's leaf", renewsLeaf, hub.leafNow, leafHidden),
+    certificateFrom('Vault', renewsCa, vaultFile),
+    certificateFrom('issuer of the gateway', byHand, issuer('pki_hub')),
+    certificateFrom('issuer of edges', byHand, issuer('pki_edge')),
+    certificateFrom('root CA', renewsCa === byHand ? 'nobody' : renewsCa, hub.rootCa),
+  ])
+}
+
+// --- the hub
+
+const shared = (
+  hub: HubCluster,
+  components: readonly HubComponent[],
+  certificates: readonly HubCertificate[],
+  endpoint: string | undefined,
+) => ({
+  hub: hub.name,
+  ok:
+    endpoint !== undefined &&
+    components.every(({state}) => state === 'ready') &&
+    certificates.every(({state, why}) => state !== 'expired' && (state !== 'unknown' || why === inMemory)),
+  ...(endpoint !== undefined && {endpoint}),
+  components,
+  certificates,
+})
+
+const inMemory = 'in the memory of each gateway'
+
+/** Undefined while there is none. */
+const endpointOf = async (hub: HubCluster): Promise<string | undefined> => {
+  try {
+    return await hub.endpoint()
+  } catch (error) {
+    if (error instanceof LkeobsError && error.code === 'LKO-3115') return undefined
+    throw error
+  }
+}
+
+const listed = (kube: Kube) => ({
+  core: <T extends KubeObject>(kind: string) => kube.list<T>({apiVersion: 'v1', kind}, {namespace}),
+  workloads: async () =>
+    (
+      await Promise.all(
+        ['Deployment', 'StatefulSet', 'DaemonSet'].map((kind) => kube.list<Workload>({apiVersion: 'apps/v1', kind}, {namespace})),
+      )
+    ).flat(),
+})
+
+const onKubernetes = async ({file, hub}: Fleet, platform: KubernetesHub, tools: Tools): Promise<HubStatus> => {
+  const {kube} = siteOf(file, hub.name, 'hub', platform, tools, {})
+  const {core, workloads} = listed(kube)
+  const {certManager, secretsOperator} = platform
+  const found = hub.inspect()
+  const vaultFile = async () => {
+    const secret = await kube.read<KubeObject & {data?: Record<string, string>}>({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      name: 'vault-tls',
+      namespace,
+    })
+    return Buffer.from(secret?.data?.['tls.crt'] ?? '', 'base64').toString()
+  }
+  const [endpoint, states, releases, all, pods, services, claims, certificates] = await Promise.all([
+    endpointOf(hub),
+    found,
+    releasesIn(kube, namespace),
+    workloads(),
+    core<Pod>('Pod'),
+    core<Service>('Service'),
+    core<Claim>('PersistentVolumeClaim'),
+    certificatesOf({
+      hub,
+      states: found,
+      renewsCa: certManager ? 'cert-manager' : byHand,
+      renewsLeaf: secretsOperator ? 'Vault Secrets Operator' : besideIt,
+      leafHidden: secretsOperator ? undefined : inMemory,
+      vaultFile,
+    }),
+  ])
+  const volumes = volumesOf(claims)
+  const rows = releases.map(({name, chart, revision, status}) => ({
+    name,
+    chart: chart.name,
+    chartVersion: chart.version,
+    ...(chart.appVersion !== undefined && {appVersion: chart.appVersion}),
+    revision,
+    state: status,
+  }))
+  const base = shared(hub, componentsOf(states, all), certificates, endpoint)
+  return {
+    fleet: file.fleet.fleet,
+    platform: 'kubernetes',
+    ...base,
+    ok: base.ok && rows.every(({state}) => state === 'deployed') && volumes.every(({bound}) => bound),
+    releases: rows,
+    images: imagesOf(pods),
+    endpoints: endpointsOf(services),
+    volumes,
+  }
+}
+
+const onThisMachine = async ({file, hub}: Fleet): Promise<HubStatus> => {
+  const found = hub.inspect()
+  const [endpoint, states, certificates] = await Promise.all([
+    endpointOf(hub),
+    found,
+    certificatesOf({hub, states: found, renewsCa: byHand, renewsLeaf: besideIt, vaultFile: () => hub.read('vault-0', 'tls.pem')}),
+  ])
+  const endpoints = (hub.processes ?? []).flatMap(({name, url}) =>
+    url === undefined ? [] : [{name, type: 'process', addresses: [new URL(url).hostname], ports: [Number(new URL(url).port)]}],
+  )
+  const components = states.map(({component, state, pid, upMs}) => ({
+    component,
+    state,
+    ...(pid !== undefined && {pid}),
+    ...(upMs !== undefined && {upMs}),
+  }))
+  return {
+    fleet: file.fleet.fleet,
+    platform: 'local',
+    ...shared(hub, components, certificates, endpoint),
+    releases: [],
+    images: [],
+    endpoints,
+    volumes: [],
+  }
+}
+
+/** The hub as its platform sees it. */
+export const hubStatus = (fleet: Fleet, tools: Tools): Promise<HubStatus> => {
+  const {kubernetes} = fleet.file.fleet.hub.platform
+  return kubernetes ? onKubernetes(fleet, kubernetes, tools) : onThisMachine(fleet)
+}
