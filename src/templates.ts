@@ -157,10 +157,17 @@ Handlebars.Utils.escapeExpression = (value: unknown): string => {
   return JSON.stringify(value)
 }
 
+const compiled = new Map<string, (values: object) => string>()
+const templateOf = (name: string): ((values: object) => string) => {
+  const known = compiled.get(name)
+  if (known) return known
+  const template = Handlebars.compile<object>(readFileSync(path.join(folder, name), 'utf8'), {strict: true, knownHelpersOnly: true})
+  compiled.set(name, template)
+  return template
+}
+
 const documents = (name: string, values: object): readonly Record<string, unknown>[] => {
-  const source = readFileSync(path.join(folder, name), 'utf8')
-  const text = Handlebars.compile(source, {strict: true, knownHelpersOnly: true})(values)
-  return parseAllDocuments(text).map((document) => {
+  return parseAllDocuments(templateOf(name)(values)).map((document) => {
     const [error] = document.errors
     if (error) throw new Error(`templates/${name}: ${error.message}`)
     return document.toJS() as Record<string, unknown>

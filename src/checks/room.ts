@@ -1,7 +1,7 @@
 import {count} from '../output.ts'
 import {kubectl} from '../platforms/kubernetes/drift.ts'
 import {namespace, nodeNamespace} from '../platforms/kubernetes/names.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {type Check, failed, ok, skipped, warning} from './check.ts'
 import type {Subject} from './cluster.ts'
 import {type Amount, type PodWish, quantity, sum} from './wishes.ts'

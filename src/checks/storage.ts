@@ -1,5 +1,5 @@
 import {kubectl} from '../platforms/kubernetes/drift.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {type Check, failed, ok, skipped, warning} from './check.ts'
 import type {Subject} from './cluster.ts'
 

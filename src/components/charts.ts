@@ -24,7 +24,8 @@ export type Chart = {readonly name: ChartName; readonly about: string; readonly 
 /** An image in the parts that charts ask for: `registry/repository:tag`. */
 export type Image = {readonly registry: string; readonly repository: string; readonly tag: string}
 
-const read = () => Charts.parse(parse(readFileSync(new URL('../../charts.yaml', import.meta.url), 'utf8')))
+let charts: z.infer<typeof Charts> | undefined
+const read = () => (charts ??= Charts.parse(parse(readFileSync(new URL('../../charts.yaml', import.meta.url), 'utf8'))))
 
 /** Every pinned chart, in the order of `charts.yaml`. */
 export const allCharts = (): readonly Chart[] =>

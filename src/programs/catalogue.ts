@@ -56,7 +56,8 @@ const fill = (value: unknown, words: Readonly<Record<string, string>>): unknown 
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item, words)]))
 }
 
-const read = () => Catalogue.parse(parse(readFileSync(`${programsFolder}programs.yaml`, 'utf8')))
+let catalogue: z.infer<typeof Catalogue> | undefined
+const read = () => (catalogue ??= Catalogue.parse(parse(readFileSync(`${programsFolder}programs.yaml`, 'utf8'))))
 
 /** Every pinned program with its version and this machine filled in, the longest to build first. */
 export const programs = (): readonly Program[] =>

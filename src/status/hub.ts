@@ -7,7 +7,7 @@ import {namespace} from '../platforms/kubernetes/names.ts'
 import type {ComponentState, HubCluster} from '../platforms/platform.ts'
 import {releasesIn} from '../tools/helm.ts'
 import type {Tools} from '../tools/index.ts'
-import type {Kube, KubeObject} from '../tools/kube.ts'
+import type {Kube, KubeObject} from '../tools/kube/kube.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {issuerOf} from '../trust/pki.ts'
 

@@ -7,7 +7,7 @@ import {manifestOf, toYaml} from '../templates.ts'
 import type {Files} from '../tools/files.ts'
 import {helmLines} from '../tools/helm.ts'
 import {dryTools, type Tools} from '../tools/index.ts'
-import {lines} from '../tools/kube.ts'
+import {lines} from '../tools/kube/kubectl.ts'
 import {flatten, type Plan, type Step, type Wish} from './step.ts'
 
 /** What is brought to a cluster, in order; a step whose work is in no file only has its title. */

@@ -1,6 +1,6 @@
 import type {Release} from '../components/release.ts'
 import type {Code} from '../errors.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 
 /** Shows one line while a step works or waits: progress that the next line replaces, or a `lasting` remark that stays. */
 export type Tell = (line: string, how?: 'lasting') => void

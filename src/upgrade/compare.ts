@@ -1,7 +1,7 @@
 import {isDeepStrictEqual} from 'node:util'
 import type {Release} from '../components/release.ts'
 import type {ChartFacts, InstalledRelease} from '../tools/helm.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {type DefinitionChange, definitionChanges} from './definitions.ts'
 import {documentsIn, type ImageChange, imageChanges, type ObjectChange, objectChanges} from './manifests.ts'
 import {isSameVersion} from './versions.ts'

@@ -1,6 +1,6 @@
 import type {Release} from '../components/release.ts'
 import {chartSource, type Site} from '../platforms/kubernetes/site.ts'
-import type {Kube, KubeObject} from '../tools/kube.ts'
+import type {Kube, KubeObject} from '../tools/kube/kube.ts'
 import {documentsIn} from './manifests.ts'
 
 /** A definition (CRD) in the folder `crds` of a chart, which helm installs once and never touches again. */

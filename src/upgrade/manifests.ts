@@ -1,6 +1,6 @@
 import {createTwoFilesPatch} from 'diff'
 import {manifestOf, toYaml} from '../templates.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 
 /** An object of a chart that is added, changed or removed. */
 export type ObjectChange = {

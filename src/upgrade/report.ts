@@ -17,10 +17,10 @@ export const upgradeData = (survey: Survey, {diff}: Pick<How, 'diff'>): object =
 /** What changes, on one screen: releases, then objects of ours, then the rest; the diffs after that. */
 export const upgradeText = (survey: Survey, {diff, command}: How): string => {
   const {cluster, releases, unchanged, objects, steps} = survey
-  const kept = unchanged.length === 0 ? '' : `${count(unchanged.length, 'release stays as it is', 'releases stay as they are')}`
+  const kept = unchanged.length === 0 ? '' : count(unchanged.length, 'release stays as it is', 'releases stay as they are')
   if (isNothing(survey)) return `Nothing to change on ${cluster}: ${kept === '' ? 'everything is as wished.' : `${kept}.`}`
   const parts = [
-    `${bold(`What an upgrade changes on ${cluster}`)}`,
+    bold(`What an upgrade changes on ${cluster}`),
     ...(releases.length > 0 ? [table(['release', 'chart', 'images', 'objects'], releases.map(rowOf))] : []),
     ...lines(releases.flatMap(remarksOf)),
     ...lines(objects.flatMap(ownLines)),
@@ -74,7 +74,7 @@ const remarksOf = ({release, state, values, drifted, definitions}: ReleaseChange
   return [
     ...values.map(({path, from, to}) => of(from === undefined && to === undefined ? path : `${path} ${short(from)} → ${short(to)}`)),
     ...drifted.map((seen) => of(`${seen}; set right`)),
-    ...(/^pending-/.test(state) ? [`  ${mark.soon} ${release}: an earlier helm was interrupted; its record is removed`] : []),
+    ...(state.startsWith('pending-') ? [`  ${mark.soon} ${release}: an earlier helm was interrupted; its record is removed`] : []),
     // helm leaves them alone once they are there
     ...(due.length > 0 && state !== 'new' ? [of(`${count(due.length, 'definition')} brought up to date first: ${due.join(', ')}`)] : []),
     ...(left.length > 0 ? [`  ${mark.soon} ${release}: no longer of this chart, and left where they are: ${left.join(', ')}`] : []),

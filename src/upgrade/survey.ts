@@ -9,7 +9,7 @@ import {chartSource, type Site} from '../platforms/kubernetes/site.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import {flatten, type Plan, type Step} from '../steps/step.ts'
 import {type InstalledRelease, releasesIn} from '../tools/helm.ts'
-import type {KubeObject} from '../tools/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {compareRelease, type ReleaseChange} from './compare.ts'
 import {liveDefinitions, renderedRelease} from './definitions.ts'
 import {documentsIn} from './manifests.ts'
@@ -73,7 +73,7 @@ const asked = async (step: Step): Promise<true | string> => {
   try {
     return await step.done()
   } catch (error) {
-    if (error instanceof LkeobsError && (step.wish !== undefined || /^LKO-31/.test(error.code))) throw error
+    if (error instanceof LkeobsError && (step.wish !== undefined || error.code.startsWith('LKO-31'))) throw error
     if (!(error instanceof LkeobsError) && !/has no root CA yet/.test(messageOf(error))) throw error
     return later
   }

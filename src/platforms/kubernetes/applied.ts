@@ -1,5 +1,5 @@
 import type {Step, Tell} from '../../steps/step.ts'
-import type {Kube, KubeObject, Ref} from '../../tools/kube.ts'
+import type {Kube, KubeObject, Ref} from '../../tools/kube/kube.ts'
 import {pausedPods, terminal} from './diagnosis.ts'
 import {conflictError, judge, marked} from './drift.ts'
 import {fieldManager} from './names.ts'

@@ -1,5 +1,5 @@
 import {type Code, LkeobsError} from '../../errors.ts'
-import type {Kind, Kube, KubeObject, Ref} from '../../tools/kube.ts'
+import type {Kind, Kube, KubeObject, Ref} from '../../tools/kube/kube.ts'
 import {kubectl, resourceOf} from './drift.ts'
 
 /** What somebody waits for. Kinds outside of Kubernetes itself need their apiVersion to be looked at. */

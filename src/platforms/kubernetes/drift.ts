@@ -1,6 +1,6 @@
 import {createHash} from 'node:crypto'
 import {LkeobsError} from '../../errors.ts'
-import type {KubeObject, KubeTarget, Ref} from '../../tools/kube.ts'
+import type {KubeObject, KubeTarget, Ref} from '../../tools/kube/kube.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -28,7 +28,7 @@ export type Verdict =
   | {readonly state: 'foreign'; readonly difference: Difference}
 
 /** Carries the digest of the wish that an object was last applied with. */
-const mark = 'lkeobs.io/wish'
+export const mark = 'lkeobs.io/wish'
 
 /** Where a comparison is: what it depends on beside the two values. */
 type Place = {readonly live: KubeObject; readonly way: Way}

@@ -1,4 +1,4 @@
-import type {KubeObject} from '../../tools/kube.ts'
+import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {ComponentState} from '../platform.ts'
 import {namespaceOf} from './names.ts'
 import {rolledOut} from './rollout.ts'

@@ -1,6 +1,6 @@
 import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
 import type {Step, Task} from '../../steps/step.ts'
-import type {KubeObject} from '../../tools/kube.ts'
+import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {Vault} from '../../tools/vault.ts'
 import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
 import {leafAgentConfig, leafPolicy, type LeafWish} from '../../trust/leaf.ts'

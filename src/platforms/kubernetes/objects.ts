@@ -1,6 +1,6 @@
 import {createHash} from 'node:crypto'
 import {renderAll, type Templates} from '../../templates.ts'
-import type {KubeObject} from '../../tools/kube.ts'
+import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {certManagerNamespace, namespace, namespaceOf, nodeNamespace, ports, secretOf, secretsOperatorNamespace} from './names.ts'
 

@@ -1,5 +1,5 @@
 import {count} from '../../output.ts'
-import type {KubeObject} from '../../tools/kube.ts'
+import type {KubeObject} from '../../tools/kube/kube.ts'
 
 type Condition = {
   readonly type: string

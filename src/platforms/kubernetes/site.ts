@@ -5,7 +5,7 @@ import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
 import type {ChartSource, Helm} from '../../tools/helm.ts'
 import type {Tools} from '../../tools/index.ts'
-import type {Kube, KubeTarget} from '../../tools/kube.ts'
+import type {Kube, KubeTarget} from '../../tools/kube/kube.ts'
 
 /** How a command goes about the clusters of a fleet. */
 export type Ways = {

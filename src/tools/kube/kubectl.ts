@@ -1,0 +1,47 @@
+import {typed} from '../shell.ts'
+import type {Kind, KubeTarget, Ref} from './kube.ts'
+
+const flag = (target: KubeTarget): readonly string[] => (target.kubeconfig === undefined ? [] : ['--kubeconfig', target.kubeconfig])
+/** What every call says: which cluster. */
+export const kubectlArgs = (target: KubeTarget): readonly string[] => ['--context', target.context, ...flag(target)]
+/** A call of kubectl, as a person would type it. */
+export const kubectl = (target: KubeTarget, ...words: readonly string[]): string =>
+  typed({file: 'kubectl', args: [...kubectlArgs(target), ...words]})
+
+/** `deployment.v1.apps`, `configmap` */
+const typeOf = ({apiVersion, kind}: Kind): string => {
+  const [group = '', version] = apiVersion.split('/')
+  return version === undefined ? kind.toLowerCase() : `${kind.toLowerCase()}.${version}.${group}`
+}
+
+export const applyArgs = (force: boolean | undefined, file: string): readonly string[] => [
+  'apply',
+  '--server-side',
+  '--field-manager=lkeobs',
+  ...(force === true ? ['--force-conflicts'] : []),
+  '-f',
+  file,
+]
+
+export const nudgeArgs = (
+  {namespace, labels}: {readonly namespace: string; readonly labels: string},
+  annotation: string,
+): readonly string[] => ['annotate', 'pods', '--namespace', namespace, '--selector', labels, '--overwrite', annotation]
+
+export const removeArgs = (ref: Ref): readonly string[] => [
+  'delete',
+  typeOf(ref),
+  ref.name,
+  ...(ref.namespace === undefined ? [] : ['--namespace', ref.namespace]),
+  '--wait=false',
+  '--ignore-not-found',
+]
+
+/** The writes, as a person would type them. */
+export const lines = {
+  apply: (target: KubeTarget, {file, force}: {readonly file: string; readonly force?: boolean}): string =>
+    kubectl(target, ...applyArgs(force, file)),
+  remove: (target: KubeTarget, ref: Ref): string => kubectl(target, ...removeArgs(ref)),
+  nudge: (target: KubeTarget, pods: {readonly namespace: string; readonly labels: string}, annotation: string): string =>
+    kubectl(target, ...nudgeArgs(pods, annotation)),
+}
