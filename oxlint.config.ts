@@ -8,12 +8,13 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   handlebars: ['src/templates.ts'],
   '@inquirer/prompts': ['src/tools/ask.ts'],
   zod: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
-  yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube.ts'],
-  '@kubernetes/client-node': ['src/tools/kube.ts'],
+  yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
+  '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
   'node-vault': ['src/tools/vault.ts'],
   '@peculiar/x509': ['src/tools/x509.ts'],
   'reflect-metadata': ['src/tools/x509.ts'],
   chalk: ['src/output.ts'],
+  diff: ['src/upgrade/manifests.ts'],
 }
 
 /** commands → plans → steps → tools: an arrow may skip a layer, never turn back. */

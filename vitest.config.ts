@@ -3,9 +3,13 @@ import {counts} from './scripts/counts.ts'
 
 const countsFile = process.env['LKEOBS_TEST_COUNTS']
 
+/** What runs without --project, which takes its place: `cluster` is asked for by name. */
+const unlessAsked = {project: ['unit', 'apiserver', 'lab']}
+
 export default defineConfig({
   test: {
     disableConsoleIntercept: true,
+    ...unlessAsked,
     reporters: ['default', ...(countsFile === undefined ? [] : [counts(countsFile)])],
     // the quick ones first; group 0 would be put last on a machine with two processors
     projects: [
@@ -14,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/lab/**'],
+          exclude: ['test/lab/**', 'test/apiserver/**', 'test/cluster/**'],
           testTimeout: 30_000,
           isolate: false,
           maxWorkers: 2,
@@ -31,7 +35,33 @@ export default defineConfig({
           testTimeout: 120_000,
           // the programs may have to be built first
           hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 3},
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'apiserver',
+          include: ['test/apiserver/**/*.test.ts'],
+          // what was built is known from file to file
+          isolate: false,
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          // etcd and kube-apiserver may have to be built first
+          hookTimeout: 40 * 60_000,
           sequence: {groupOrder: 2},
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 300_000,
+          // the programs of the clusters may have to be built first
+          hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 4},
         },
       },
     ],

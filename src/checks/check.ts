@@ -53,6 +53,9 @@ const within = async (work: Promise<Verdict>, timeoutMs: number): Promise<Verdic
   }
 }
 
+/** Begins the reason of a check that is skipped because of another. */
+export const meaningless = 'says nothing unless'
+
 /** Runs all of them, each as soon as what it needs is known. Nothing stops at the first that fails. */
 export const runChecks = <Subject>(
   checks: readonly Check<Subject>[],
@@ -64,7 +67,7 @@ export const runChecks = <Subject>(
     for (const id of needs) {
       const state = (await begun.get(id))?.state
       const about = checks.find((check) => check.id === id)?.about ?? id
-      if (state === 'failed' || state === 'skipped') return skipped(`says nothing unless ${about}`)
+      if (state === 'failed' || state === 'skipped') return skipped(`${meaningless} ${about}`)
     }
     return within(run(subject), timeoutMs).catch((error: unknown) => thrown(error, needs.length === 0))
   }

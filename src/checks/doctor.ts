@@ -4,7 +4,7 @@ import {siteOf} from '../platforms/kubernetes/cluster.ts'
 import type {Ways} from '../platforms/kubernetes/site.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import type {Tools} from '../tools/index.ts'
-import {atMost, type Finding, runChecks} from './check.ts'
+import {atMost, type Finding, meaningless, runChecks} from './check.ts'
 import {kubernetesChecks, type Subject, uidOf} from './cluster.ts'
 import {localChecks} from './local.ts'
 import {machineChecks} from './machine.ts'
@@ -80,9 +80,18 @@ const findingLines = (finding: Finding, widest: number): readonly string[] => {
   return [line(''), ...why, ...finding.next.map((command) => `    ${nextCommands([command])}`)]
 }
 
+const isIdle = (finding: Finding): finding is Finding & {readonly state: 'skipped'} =>
+  finding.state === 'skipped' && finding.why.startsWith(meaningless)
+
 const section = (title: string, checks: readonly Finding[]): readonly string[] => {
   const widest = Math.max(...checks.map(({about}) => about.length))
-  return [title, ...checks.flatMap((finding) => findingLines(finding, widest)), '']
+  const idle = checks.filter(isIdle)
+  // one sentence for all that wait for the same thing
+  const groups = [...Map.groupBy(idle, (finding) => finding.why)].map(
+    ([why, {length}]) => `  ${mark.skipped} ${count(length, 'more check')} ${length === 1 ? 'says' : 'say'} ${why.replace('says ', '')}`,
+  )
+  const shown = checks.filter((finding) => !isIdle(finding))
+  return [title, ...shown.flatMap((finding) => findingLines(finding, widest)), ...groups, '']
 }
 
 /** Grouped by cluster; what is not so with its reason and what to type, and at the end what comes next. */

@@ -47,7 +47,7 @@ const componentSection = ({platform, components, releases}: HubStatus): readonly
 }
 
 const nextOf = ({ok, components, images, certificates}: HubStatus): readonly string[] => {
-  if (components.every(({state}) => state === 'not installed')) return ['lkeobs doctor --hub', 'lkeobs hub init']
+  if (components.every(({state}) => /^not (installed|running)$/.test(state))) return ['lkeobs doctor --hub', 'lkeobs hub init']
   const isDue = images.some(({mixed}) => mixed) || certificates.some(({state}) => state === 'soon' || state === 'expired')
   return ok && !isDue ? ['lkeobs status'] : ['lkeobs doctor --hub', 'lkeobs hub init          (puts right what is not so)']
 }

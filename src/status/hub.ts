@@ -3,9 +3,12 @@ import type {Fleet} from '../clusters.ts'
 import {LkeobsError, messageOf} from '../errors.ts'
 import type {KubernetesHub} from '../fleet/schema.ts'
 import {siteOf} from '../platforms/kubernetes/cluster.ts'
-import {namespace} from '../platforms/kubernetes/names.ts'
+import {valueIn} from '../platforms/kubernetes/authority.ts'
+import type {Controller} from '../platforms/kubernetes/identity.ts'
+import {certManagerNamespace, namespace, secretsOperatorNamespace} from '../platforms/kubernetes/names.ts'
+import {rolledOut} from '../platforms/kubernetes/rollout.ts'
 import type {ComponentState, HubCluster} from '../platforms/platform.ts'
-import {releasesIn} from '../tools/helm.ts'
+import {type InstalledRelease, releasesIn} from '../tools/helm.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Kube, KubeObject} from '../tools/kube/kube.ts'
 import {readCertificate} from '../tools/x509.ts'
@@ -215,14 +218,9 @@ export const certificateOf = (
 }
 
 /** One that is read, or why it could not be: a part that does not answer hides nothing of the others. */
-const certificateFrom = async (
-  of: string,
-  renewedBy: string,
-  read: () => Promise<string | undefined>,
-  missing?: string,
-): Promise<HubCertificate> => {
+const certificateFrom = async (of: string, renewedBy: string, read: () => Promise<string | undefined>): Promise<HubCertificate> => {
   try {
-    return certificateOf(of, await read(), renewedBy, missing)
+    return certificateOf(of, await read(), renewedBy)
   } catch (error) {
     if (error instanceof LkeobsError && error.code === 'LKO-3103') throw error
     return certificateOf(of, undefined, renewedBy, messageOf(error))
@@ -232,6 +230,7 @@ const certificateFrom = async (
 /** A Vault that does not answer is not waited for as long as a step would. */
 const vaultMs = 5000
 
+const leafOf = "gateway's leaf"
 const besideIt = 'a Vault agent beside it'
 const byHand = 'lkeobs hub init, in its last month'
 
@@ -240,13 +239,11 @@ type Sources = {
   readonly states: Promise<readonly ComponentState[]>
   readonly renewsCa: string
   readonly renewsLeaf: string
-  /** Where the leaf is when it cannot be read. */
-  readonly leafHidden?: string | undefined
   readonly vaultFile: () => Promise<string | undefined>
 }
 
 /** Of the issuers Vault itself is asked, where there is one. */
-const certificatesOf = ({hub, states, renewsCa, renewsLeaf, leafHidden, vaultFile}: Sources) => {
+const certificatesOf = ({hub, states, renewsCa, renewsLeaf, vaultFile}: Sources) => {
   const issuer = (mount: string) => async () => {
     const vault = (await states).find(({component}) => component.startsWith('vault'))?.state ?? ''
     if (/^not (installed|running)$/.test(vault)) throw new Error(`Vault is ${vault}`)
@@ -256,7 +253,7 @@ const certificatesOf = ({hub, states, renewsCa, renewsLeaf, leafHidden, vaultFil
     return Promise.race([issuerOf(hub.vault, mount), late])
   }
   return Promise.all([
-    certificateFrom("gateway's leaf", renewsLeaf, hub.leafNow, leafHidden),
+    certificateFrom(leafOf, renewsLeaf, hub.leafNow),
     certificateFrom('Vault', renewsCa, vaultFile),
     certificateFrom('issuer of the gateway', byHand, issuer('pki_hub')),
     certificateFrom('issuer of edges', byHand, issuer('pki_edge')),
@@ -276,13 +273,14 @@ const shared = (
   ok:
     endpoint !== undefined &&
     components.every(({state}) => state === 'ready') &&
-    certificates.every(({state, why}) => state !== 'expired' && (state !== 'unknown' || why === inMemory)),
+    // a gateway without a leaf is not ready; whether its leaf, which is in memory, can be looked at is another matter
+    certificates.every(
+      ({of, state, renewedBy}) => state !== 'expired' && (state !== 'unknown' || (of === leafOf && renewedBy === besideIt)),
+    ),
   ...(endpoint !== undefined && {endpoint}),
   components,
   certificates,
 })
-
-const inMemory = 'in the memory of each gateway'
 
 /** Undefined while there is none. */
 const endpointOf = async (hub: HubCluster): Promise<string | undefined> => {
@@ -294,64 +292,78 @@ const endpointOf = async (hub: HubCluster): Promise<string | undefined> => {
   }
 }
 
-const listed = (kube: Kube) => ({
-  core: <T extends KubeObject>(kind: string) => kube.list<T>({apiVersion: 'v1', kind}, {namespace}),
-  workloads: async () =>
-    (
-      await Promise.all(
-        ['Deployment', 'StatefulSet', 'DaemonSet'].map((kind) => kube.list<Workload>({apiVersion: 'apps/v1', kind}, {namespace})),
-      )
-    ).flat(),
+/** Releases, workloads and pods of a namespace. */
+const seenIn = async (kube: Kube, at: string) => {
+  const kinds = ['Deployment', 'StatefulSet', 'DaemonSet']
+  const [releases, pods, ...workloads] = await Promise.all([
+    releasesIn(kube, at),
+    kube.list<Pod>({apiVersion: 'v1', kind: 'Pod'}, {namespace: at}),
+    ...kinds.map((kind) => kube.list<Workload>({apiVersion: 'apps/v1', kind}, {namespace: at})),
+  ])
+  return {releases, pods, workloads: workloads.flat()}
+}
+type Seen = Awaited<ReturnType<typeof seenIn>>
+
+/** A controller that lkeobs installed is part of the hub; one from elsewhere is its owner's affair. */
+const controllerIn = async (
+  kube: Kube,
+  component: Controller,
+  at: string,
+): Promise<(Seen & {readonly state: ComponentState}) | undefined> => {
+  const home = await kube.read({apiVersion: 'v1', kind: 'Namespace', name: at})
+  if (home?.metadata.labels?.['app.kubernetes.io/managed-by'] !== 'lkeobs') return undefined
+  const seen = await seenIn(kube, at)
+  const [not] = seen.workloads.map(rolledOut).filter((answer) => answer !== true)
+  return {...seen, state: {component, state: seen.workloads.length === 0 ? 'not installed' : (not ?? 'ready')}}
+}
+
+const releaseOf = ({name, chart, revision, status}: InstalledRelease): HubRelease => ({
+  name,
+  chart: chart.name,
+  chartVersion: chart.version,
+  ...(chart.appVersion !== undefined && {appVersion: chart.appVersion}),
+  revision,
+  state: status,
 })
 
 const onKubernetes = async ({file, hub}: Fleet, platform: KubernetesHub, tools: Tools): Promise<HubStatus> => {
-  const {kube} = siteOf(file, hub.name, 'hub', platform, tools, {})
-  const {core, workloads} = listed(kube)
+  const site = siteOf(file, hub.name, 'hub', platform, tools, {})
+  const {kube} = site
   const {certManager, secretsOperator} = platform
-  const found = hub.inspect()
-  const vaultFile = async () => {
-    const secret = await kube.read<KubeObject & {data?: Record<string, string>}>({
-      apiVersion: 'v1',
-      kind: 'Secret',
-      name: 'vault-tls',
-      namespace,
-    })
-    return Buffer.from(secret?.data?.['tls.crt'] ?? '', 'base64').toString()
-  }
-  const [endpoint, states, releases, all, pods, services, claims, certificates] = await Promise.all([
+  const states = hub.inspect()
+  const core = <T extends KubeObject>(kind: string) => kube.list<T>({apiVersion: 'v1', kind}, {namespace})
+  const [endpoint, own, services, claims, certificates, first, ...more] = await Promise.all([
     endpointOf(hub),
-    found,
-    releasesIn(kube, namespace),
-    workloads(),
-    core<Pod>('Pod'),
+    states,
     core<Service>('Service'),
     core<Claim>('PersistentVolumeClaim'),
     certificatesOf({
       hub,
-      states: found,
+      states,
       renewsCa: certManager ? 'cert-manager' : byHand,
       renewsLeaf: secretsOperator ? 'Vault Secrets Operator' : besideIt,
-      leafHidden: secretsOperator ? undefined : inMemory,
-      vaultFile,
+      vaultFile: () => valueIn(site, namespace, 'vault-tls', 'tls.crt'),
     }),
+    seenIn(kube, namespace),
+    certManager ? controllerIn(kube, 'cert-manager', certManagerNamespace) : undefined,
+    secretsOperator ? controllerIn(kube, 'vault-secrets-operator', secretsOperatorNamespace) : undefined,
   ])
+  const controllers = more.filter((controller) => controller !== undefined)
+  const all: readonly Seen[] = [first, ...controllers]
+  const releases = all.flatMap((seen) => seen.releases.map(releaseOf))
+  const components = componentsOf(
+    [...own, ...controllers.map(({state}) => state)],
+    all.flatMap(({workloads}) => workloads),
+  )
   const volumes = volumesOf(claims)
-  const rows = releases.map(({name, chart, revision, status}) => ({
-    name,
-    chart: chart.name,
-    chartVersion: chart.version,
-    ...(chart.appVersion !== undefined && {appVersion: chart.appVersion}),
-    revision,
-    state: status,
-  }))
-  const base = shared(hub, componentsOf(states, all), certificates, endpoint)
+  const base = shared(hub, components, certificates, endpoint)
   return {
     fleet: file.fleet.fleet,
     platform: 'kubernetes',
     ...base,
-    ok: base.ok && rows.every(({state}) => state === 'deployed') && volumes.every(({bound}) => bound),
-    releases: rows,
-    images: imagesOf(pods),
+    ok: base.ok && releases.every(({state}) => state === 'deployed') && volumes.every(({bound}) => bound),
+    releases,
+    images: imagesOf(all.flatMap(({pods}) => pods)),
     endpoints: endpointsOf(services),
     volumes,
   }
@@ -364,8 +376,11 @@ const onThisMachine = async ({file, hub}: Fleet): Promise<HubStatus> => {
     found,
     certificatesOf({hub, states: found, renewsCa: byHand, renewsLeaf: besideIt, vaultFile: () => hub.read('vault-0', 'tls.pem')}),
   ])
+  const running = new Set(states.filter(({pid}) => pid !== undefined).map(({component}) => component))
   const endpoints = (hub.processes ?? []).flatMap(({name, url}) =>
-    url === undefined ? [] : [{name, type: 'process', addresses: [new URL(url).hostname], ports: [Number(new URL(url).port)]}],
+    url === undefined || !running.has(name)
+      ? []
+      : [{name, type: 'process', addresses: [new URL(url).hostname], ports: [Number(new URL(url).port)]}],
   )
   const components = states.map(({component, state, pid, upMs}) => ({
     component,

@@ -158,7 +158,7 @@ const earlier = async (files: Files, index: string): Promise<readonly string[]> 
     .filter((name) => /^[a-z0-9][\w.-]*\.yaml$/.test(name))
 }
 
-export const renderedText = (out: string, cluster: string, all: readonly RenderedFile[]): string => {
+export const renderedText = (out: string, cluster: string, all: readonly RenderedFile[], isDry: boolean): string => {
   if (all.length === 0) return `Nothing of ${cluster} is handed to kubectl or helm: there is nothing to render.`
   const shown = {written: mark.so, unchanged: mark.so, removed: mark.skipped}
   const sums = (['written', 'unchanged', 'removed'] as const)
@@ -167,6 +167,6 @@ export const renderedText = (out: string, cluster: string, all: readonly Rendere
   return [
     ...all.map(({file, state}) => `  ${shown[state]} ${file.padEnd(48)} ${state}`),
     '',
-    `${count(all.length, 'file')} below ${out}: ${sums.map(({state, n}) => `${n} ${state}`).join(', ')}.`,
+    `${count(all.length, 'file')} below ${out}: ${sums.map(({state, n}) => `${n} ${state}`).join(', ')}.${isDry ? ' Dry run: nothing was written.' : ''}`,
   ].join('\n')
 }

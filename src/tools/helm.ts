@@ -108,6 +108,9 @@ export const helmLines = {
   uninstall: (target: KubeTarget, release: {readonly name: string; readonly namespace: string}): string =>
     typed({file: 'helm', args: uninstallArgs(target, release)}),
   pull: (chart: ChartSource, folder: string): string => typed({file: 'helm', args: pullArgs(chart, folder)}),
+  /** What is installed, in a namespace or in all of them. */
+  list: (target: KubeTarget, namespace?: string): string =>
+    typed({file: 'helm', args: ['list', ...(namespace === undefined ? ['-A'] : ['--namespace', namespace]), ...clusterArgs(target)]}),
 }
 
 const taken = /cannot re-use a name|invalid ownership metadata|cannot be imported into the current release/
@@ -154,7 +157,8 @@ export const createHelm =
       } catch (error) {
         if (!(error instanceof LkeobsError) || error.code !== 'LKO-4003') throw error
         const text = said.join('\n')
-        if (taken.test(text)) throw new LkeobsError('LKO-3110', `${about}: ${errorIn(text)}`, {next: ['helm list -A']})
+        if (taken.test(text))
+          throw new LkeobsError('LKO-3110', `${about}: ${errorIn(text)}`, {next: target ? [helmLines.list(target)] : []})
         if (tooOld.test(text)) throw new LkeobsError('LKO-3114', `${about}: ${errorIn(text).split('\n')[0] ?? ''}`)
         const refused = target && refusal(target, text, [about])
         // a chart's server can be unreachable as a cluster can

@@ -1,4 +1,3 @@
-import {execa} from 'execa'
 import {LkeobsError} from '../errors.ts'
 import {Secret} from '../secret.ts'
 
@@ -37,6 +36,7 @@ const childEnvironment = (): Record<string, string> =>
 
 export const createShell = (): Shell => ({
   async run(command) {
+    const {execa} = await import('execa')
     const {input} = command
     const child = execa(command.file, command.args, {
       ...(command.cwd !== undefined && {cwd: command.cwd}),

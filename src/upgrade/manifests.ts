@@ -1,3 +1,4 @@
+import {isDeepStrictEqual} from 'node:util'
 import {createTwoFilesPatch} from 'diff'
 import {manifestOf, toYaml} from '../templates.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
@@ -6,8 +7,8 @@ import type {KubeObject} from '../tools/kube/kube.ts'
 export type ObjectChange = {
   /** `ConfigMap gateway` */
   readonly object: string
-  readonly change: 'added' | 'changed' | 'removed'
-  /** Unified; what is in a Secret is never in it. */
+  readonly change: 'added' | 'changed' | 'relabelled' | 'removed'
+  /** Unified; what is in a Secret is never in it. Empty where only labels name another version. */
   readonly diff: string
 }
 
@@ -20,15 +21,20 @@ type Documents = {
   readonly definitions: readonly KubeObject[]
 }
 
-const inCrds = /^# Source: (?:[^/\n]+\/charts\/)*[^/\n]+\/crds\//m
+const sourceIn = /^# Source: (.*)$/m
+const inCrds = /^(?:[^/]+\/charts\/)*[^/]+\/crds\//
 
 /** The objects that a release keeps: its hooks come and go. */
 export const documentsIn = (manifest: string): Documents => {
-  const all = manifest.split(/^---\s*$/m).flatMap((text) =>
-    manifestOf<Partial<KubeObject>>(text)
+  let source = ''
+  const all = manifest.split(/^---\s*$/m).flatMap((text) => {
+    // where a file begins with a comment of its own, its source stands before that
+    source = sourceIn.exec(text)?.[1] ?? source
+    const isDefinition = inCrds.test(source)
+    return manifestOf<Partial<KubeObject>>(text)
       .filter((object): object is KubeObject => object.kind !== undefined && object.metadata !== undefined)
-      .map((object) => ({object, isDefinition: inCrds.test(text)})),
-  )
+      .map((object) => ({object, isDefinition}))
+  })
   const kept = all.filter(({object: {metadata}}) => metadata.annotations?.['helm.sh/hook'] === undefined)
   return {
     objects: kept.filter(({isDefinition}) => !isDefinition).map(({object}) => object),
@@ -50,19 +56,22 @@ const keyed = (objects: readonly KubeObject[], namespace: string): ReadonlyMap<s
 /** What changes between two manifests of a release. */
 export const objectChanges = (before: readonly KubeObject[], after: readonly KubeObject[], namespace: string): readonly ObjectChange[] => {
   const [old, wished] = [keyed(before, namespace), keyed(after, namespace)]
-  return [...new Set([...old.keys(), ...wished.keys()])].toSorted().flatMap((key) => {
+  return [...new Set([...old.keys(), ...wished.keys()])].toSorted().flatMap((key): readonly ObjectChange[] => {
     const [from, to] = [old.get(key), wished.get(key)]
-    const change = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed'
     const some = to ?? from
+    if (some === undefined) return []
+    const object = nameOf(some)
     const [one, other] = [textOf(from, undefined), textOf(to, from)]
-    return some === undefined || one === other ? [] : [{object: nameOf(some), change, diff: patchOf(nameOf(some), one, other)}]
+    if (one === other) return isDeepStrictEqual(labelsOf(from), labelsOf(to)) ? [] : [{object, change: 'relabelled', diff: ''}]
+    const change = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed'
+    return [{object, change, diff: patchOf(object, one, other)}]
   })
 }
 
 const patchOf = (name: string, before: string, after: string): string =>
   createTwoFilesPatch(before === '' ? '/dev/null' : name, after === '' ? '/dev/null' : name, before, after, '', '', {context: 3})
     .split('\n')
-    .filter((line) => !/^={10,}$/.test(line))
+    .filter((line, index) => index > 1 || !/^(Index: |={10,}$)/.test(line))
     .join('\n')
     .replaceAll(/^((?:---|\+\+\+) [^\t\n]*)\t$/gm, '$1')
     .trimEnd()
@@ -71,25 +80,31 @@ const patchOf = (name: string, before: string, after: string): string =>
 const textOf = (object: KubeObject | undefined, before: KubeObject | undefined): string =>
   object === undefined ? '' : toYaml(sorted(unlabelled(veiled(object, before))) as object)
 
+const labelsOf = (object: KubeObject | undefined) => object?.metadata.labels ?? {}
+
 /** Every version of a chart labels all its objects anew; in a pod template it matters, for pods are replaced. */
 const unlabelled = (object: KubeObject): KubeObject => {
-  const {'helm.sh/chart': _, ...labels} = object.metadata.labels ?? {}
+  const {'helm.sh/chart': _, 'app.kubernetes.io/version': __, ...labels} = labelsOf(object)
   return object.metadata.labels === undefined ? object : {...object, metadata: {...object.metadata, labels}}
 }
 
+/** Secrets are not shown, and neither are authorities in webhooks: some charts make a new one at every rendering. */
 const veiled = (object: KubeObject, before: KubeObject | undefined): KubeObject => {
-  if (object.kind !== 'Secret') return object
-  const veil = (field: 'data' | 'stringData') => {
-    const [values, old] = [object[field], before?.[field]] as (Readonly<Record<string, unknown>> | undefined)[]
-    if (!values) return {}
-    const hidden = Object.entries(values).map(([key, value]) => [
-      key,
-      before === undefined || old?.[key] === value ? '‹secret›' : '‹another secret›',
-    ])
+  const values = (field: 'data' | 'stringData') => {
+    const [some, old] = [object[field], before?.[field]]
+    if (!isFields(some)) return {}
+    const isNew = (key: string, value: unknown) => before !== undefined && (!isFields(old) || old[key] !== value)
+    const hidden = Object.entries(some).map(([key, value]) => [key, isNew(key, value) ? '‹another secret›' : '‹secret›'])
     return {[field]: Object.fromEntries(hidden) as object}
   }
-  return {...object, ...veil('data'), ...veil('stringData')}
+  const shown = object.kind === 'Secret' ? {...object, ...values('data'), ...values('stringData')} : object
+  return JSON.parse(JSON.stringify(shown), (key, value: unknown) =>
+    key === 'caBundle' && typeof value === 'string' ? '‹authority›' : value,
+  ) as KubeObject
 }
+
+type Fields = Readonly<Record<string, unknown>>
+const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const sorted = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(sorted)

@@ -25,7 +25,7 @@ export const upgradeText = (survey: Survey, {diff, command}: How): string => {
     ...lines(releases.flatMap(remarksOf)),
     ...lines(objects.flatMap(ownLines)),
     ...lines(steps.map(({title, seen}) => `  ${mark.next} ${title}   ${dim(seen)}`)),
-    ...(diff ? releases.flatMap((release) => release.objects.map((object) => object.diff)) : []),
+    ...(diff ? releases.flatMap((release) => release.objects.map((object) => object.diff)).filter((text) => text !== '') : []),
     [kept === '' ? '' : `${kept}.`, diff || releases.length === 0 ? '' : nextCommands([`lkeobs ${command} --diff --dry-run`])]
       .filter((line) => line !== '')
       .join('\n'),
@@ -54,7 +54,7 @@ const rowOf = ({release, state, version, images, objects}: ReleaseChange): reado
   release,
   `${step(version)}${/^(new|deployed)$/.test(state) ? '' : ` (${state})`}`,
   images.map(({image, ...tags}) => `${image.split('/').at(-1)} ${step(tags)}`).join(', ') || dim('same'),
-  (['changed', 'added', 'removed'] as const)
+  (['changed', 'added', 'removed', 'relabelled'] as const)
     .map((change) => ({change, n: objects.filter((one) => one.change === change).length}))
     .filter(({n}) => n > 0)
     .map(({change, n}) => `${n} ${change}`)

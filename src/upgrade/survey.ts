@@ -1,6 +1,6 @@
 import {chartOf} from '../components/charts.ts'
 import type {Release} from '../components/release.ts'
-import {LkeobsError, messageOf} from '../errors.ts'
+import {LkeobsError} from '../errors.ts'
 import {findings, refOf} from '../platforms/kubernetes/applied.ts'
 import {type Difference, drift, mark, marked} from '../platforms/kubernetes/drift.ts'
 import {fieldManager} from '../platforms/kubernetes/names.ts'
@@ -68,13 +68,12 @@ export const isNothing = ({releases, objects, steps}: Survey): boolean => releas
 
 const later = 'known only after the steps before it'
 
-/** What is someone else's is said before anything is changed; what cannot be asked yet is no mistake. */
+/** What the cluster refuses is said before anything is changed; what cannot be asked yet is no mistake, and neither is a hub without an address. */
 const asked = async (step: Step): Promise<true | string> => {
   try {
     return await step.done()
   } catch (error) {
-    if (error instanceof LkeobsError && (step.wish !== undefined || error.code.startsWith('LKO-31'))) throw error
-    if (!(error instanceof LkeobsError) && !/has no root CA yet/.test(messageOf(error))) throw error
+    if (error instanceof LkeobsError && error.code.startsWith('LKO-31') && error.code !== 'LKO-3115') throw error
     return later
   }
 }

@@ -20,7 +20,7 @@ const numbersIn = (version: string | undefined): readonly [number, number, numbe
 }
 
 /** Whether one version comes before another; no, where one of them is none. */
-export const isBefore = (one: string | undefined, other: string | undefined): boolean => {
+const isBefore = (one: string | undefined, other: string | undefined): boolean => {
   const [a, b] = [numbersIn(one), numbersIn(other)]
   if (!a || !b) return false
   const [first] = a.flatMap((part, index) => (part === b[index] ? [] : [part - (b[index] ?? 0)]))

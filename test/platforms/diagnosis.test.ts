@@ -1,7 +1,7 @@
 import {describe, expect, test} from 'vitest'
 import type {LkeobsError} from '../../src/errors.ts'
 import {pausedPods, terminal, type Waited} from '../../src/platforms/kubernetes/diagnosis.ts'
-import type {Kube, KubeObject} from '../../src/tools/kube.ts'
+import type {Kube, KubeObject} from '../../src/tools/kube/kube.ts'
 
 const namespace = 'lkeobs'
 const start = Date.parse('2026-11-23T15:12:14Z')

@@ -1,6 +1,7 @@
 import {describe, expect, test} from 'vitest'
 import {conflictError, drift, isByHand, judge, marked, ownersOf} from '../../src/platforms/kubernetes/drift.ts'
-import type {KubeObject} from '../../src/tools/kube.ts'
+import {Secret} from '../../src/secret.ts'
+import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
 const object = (kind: string, fields: object, apiVersion = 'v1', metadata: object = {}): KubeObject => ({
   apiVersion,
@@ -194,6 +195,10 @@ describe('drift', () => {
     ['nulls and empties', ...spec('ConfigMap', {data: {}, binaryData: null, immutable: false}, {})],
     ['stringData', ...spec('Secret', {stringData: {a: 'x'}, data: {b: 'eQ=='}}, {data: {a: 'eA==', b: 'eQ=='}, type: 'Opaque'})],
     [
+      'secrets',
+      ...spec('Secret', {stringData: {a: new Secret('x')}, data: {b: new Secret('eQ==')}}, {data: {a: 'eA==', b: 'eQ=='}, type: 'Opaque'}),
+    ],
+    [
       'durations',
       ...spec(
         'Certificate',
@@ -276,6 +281,11 @@ describe('drift', () => {
     ['a text that looks like a quantity', ...spec('ConfigMap', {data: {a: '1000m'}}, {data: {a: '1'}}), ['data.a: "1000m" ≠ "1"']],
     ['a file', ...spec('ConfigMap', {data: {'agent.yaml': 'a'}}, {data: {'agent.yaml': 'b'}}), [`data['agent.yaml']: "a" ≠ "b"`]],
     ['a secret, unnamed', ...spec('Secret', {stringData: {a: 'x'}}, {data: {a: 'eQ=='}}), ['data.a: "‹secret›" ≠ "‹secret›"']],
+    [
+      'other secrets, unnamed',
+      ...spec('Secret', {stringData: {a: new Secret('x')}, data: {b: new Secret('eQ==')}}, {data: {a: 'eQ==', b: 'eA=='}}),
+      ['data.b: "‹secret›" ≠ "‹secret›"', 'data.a: "‹secret›" ≠ "‹secret›"'],
+    ],
     ['a missing secret', ...spec('Secret', {data: {a: 'eA=='}}, {data: {}}), ['data.a: "‹secret›" ≠ undefined']],
     [
       'a no whose absence means yes',

@@ -1,7 +1,7 @@
 import {BlockList, isIPv6} from 'node:net'
 import {expect, test} from 'vitest'
 import {networkPolicies} from '../../src/platforms/kubernetes/objects.ts'
-import type {KubeObject} from '../../src/tools/kube.ts'
+import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
 // What a network plugin does with policies, by the documentation of Kubernetes.
 

@@ -16,7 +16,7 @@ import {
   vaultCertificate,
   vaultNames,
 } from '../../src/platforms/kubernetes/objects.ts'
-import type {KubeObject} from '../../src/tools/kube.ts'
+import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
 const request = '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n'
 const leaf = {commonName: 'edge-1', hours: 24, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const

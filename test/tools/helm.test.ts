@@ -2,7 +2,7 @@ import {gzipSync} from 'node:zlib'
 import {expect, test} from 'vitest'
 import {LkeobsError} from '../../src/errors.ts'
 import {type ChartSource, createHelm, dryHelm, releasesIn} from '../../src/tools/helm.ts'
-import type {Kube, KubeObject} from '../../src/tools/kube.ts'
+import type {Kube, KubeObject} from '../../src/tools/kube/kube.ts'
 import type {Command} from '../../src/tools/shell.ts'
 import {fakeWorld} from '../support/fake-world.ts'
 

@@ -26,6 +26,10 @@ export default class EdgeRender extends LkeobsCommand {
     const edge = edgeOf(fleet, args.name)
     const target = flags['dry-run'] ? dryFiles(tools.files, () => undefined) : tools.files
     const files = await writeRendered(target, flags.out, await render(edgeJoin(fleet.hub, edge), edge))
-    this.result('lkeobs/render/v1', {cluster: edge.name, out: flags.out, files}, renderedText(flags.out, edge.name, files))
+    this.result(
+      'lkeobs/render/v1',
+      {cluster: edge.name, out: flags.out, files},
+      renderedText(flags.out, edge.name, files, flags['dry-run']),
+    )
   }
 }

@@ -22,6 +22,6 @@ export default class HubRender extends LkeobsCommand {
     const {hub} = await this.fleet(flags, renderTools(tools), {rendered: true})
     const target = flags['dry-run'] ? dryFiles(tools.files, () => undefined) : tools.files
     const files = await writeRendered(target, flags.out, await render(hubInit(hub, tools), hub))
-    this.result('lkeobs/render/v1', {cluster: hub.name, out: flags.out, files}, renderedText(flags.out, hub.name, files))
+    this.result('lkeobs/render/v1', {cluster: hub.name, out: flags.out, files}, renderedText(flags.out, hub.name, files, flags['dry-run']))
   }
 }

@@ -18,10 +18,13 @@ const named = ({kind, metadata: {name}}: KubeObject): string => `${kind} ${name}
 /** What is said of an object that is not as wished; `true` when it is, and does what it is for. */
 type Finding = {readonly wish: KubeObject; readonly seen: true | string; readonly differs: boolean; readonly byHand: boolean}
 
-const find = async (kube: Kube, wish: KubeObject, own: readonly string[]): Promise<Finding> => {
+/** `recorded` where the wishes are known to have been applied. */
+type How = {readonly recorded?: boolean}
+
+const find = async (kube: Kube, wish: KubeObject, own: readonly string[], how: How): Promise<Finding> => {
   const live = await kube.read(refOf(wish))
   if (live === undefined) return {wish, seen: `${named(wish)} is not there`, differs: true, byHand: false}
-  const verdict = judge(wish, live, own)
+  const verdict = judge(wish, live, own, how)
   if (verdict.state === 'foreign') throw conflictError(refOf(wish), verdict.difference, kube.target)
   if (verdict.state === 'different') {
     const [first] = verdict.differences
@@ -34,10 +37,15 @@ const find = async (kube: Kube, wish: KubeObject, own: readonly string[]): Promi
 const atOnce = 8
 
 /** What is so of these objects, asked for a few at a time. */
-export const findings = async (kube: Kube, wishes: readonly KubeObject[], own: readonly string[]): Promise<readonly Finding[]> => {
+export const findings = async (
+  kube: Kube,
+  wishes: readonly KubeObject[],
+  own: readonly string[],
+  how: How = {},
+): Promise<readonly Finding[]> => {
   const all: Finding[] = []
   for (let at = 0; at < wishes.length; at += atOnce)
-    all.push(...(await Promise.all(wishes.slice(at, at + atOnce).map((wish) => find(kube, wish, own)))))
+    all.push(...(await Promise.all(wishes.slice(at, at + atOnce).map((wish) => find(kube, wish, own, how)))))
   return all
 }
 

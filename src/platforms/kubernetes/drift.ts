@@ -1,5 +1,6 @@
 import {createHash} from 'node:crypto'
 import {LkeobsError} from '../../errors.ts'
+import {Secret} from '../../secret.ts'
 import type {KubeObject, KubeTarget, Ref} from '../../tools/kube/kube.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -81,13 +82,15 @@ export const drift = (wish: KubeObject, live: KubeObject): readonly Difference[]
   return compare({live, way: []}, Object.fromEntries(wished), live)
 }
 
-/** `stringData` is only ever written. */
+/** As the API server keeps it: `stringData` is only ever written. What is secret is revealed to be compared, not to be told of. */
 const encoded = (secret: KubeObject): KubeObject => {
-  const {stringData, ...rest} = secret
-  if (!isFields(stringData)) return secret
-  const data = Object.entries(stringData).map(([key, value]) => [key, Buffer.from(String(value)).toString('base64')] as const)
-  return {...rest, data: {...(isFields(secret['data']) ? secret['data'] : {}), ...Object.fromEntries(data)}}
+  const {data, stringData, ...rest} = secret
+  const kept = entriesOf(data).map(([key, value]) => [key, plain(value)] as const)
+  const written = entriesOf(stringData).map(([key, value]) => [key, Buffer.from(String(plain(value))).toString('base64')] as const)
+  return {...rest, data: Object.fromEntries([...kept, ...written])}
 }
+const entriesOf = (value: unknown): readonly (readonly [string, unknown])[] => (isFields(value) ? Object.entries(value) : [])
+const plain = (value: unknown): unknown => (value instanceof Secret ? value.reveal() : value)
 
 const compare = (place: Place, wished: unknown, found: unknown): readonly Difference[] => {
   if (wished === undefined || wished === null || (isEmpty(wished) && isEmpty(found)) || isOthers(place)) return []
@@ -302,16 +305,19 @@ const listTypeOf = ({live, way}: Place): 'merged' | 'atomic' | undefined => {
 /** A person with kubectl. Who applies server-side means to keep the field: a script, or another tool. */
 export const isByHand = ({manager, operation}: Owner): boolean => operation === 'Update' && manager.startsWith('kubectl')
 
-/** Whether a live object is as wished, and if not, whether it is ours to mend. `own` are the managers that are us. */
-export const judge = (wish: KubeObject, live: KubeObject, own: readonly string[]): Verdict => {
+/**
+ * Whether a live object is as wished, and if not, whether it is ours to mend. `own` are the managers that are us; `recorded` is a
+ * wish that is known to have been applied.
+ */
+export const judge = (wish: KubeObject, live: KubeObject, own: readonly string[], {recorded = false} = {}): Verdict => {
   const differences = drift(wish, live).filter(({owners}) => !(isOfThisWish(wish, live) && areOurApplied(owners, own)))
   if (differences.length === 0) return {state: 'same'}
   for (const one of differences) {
     const owner = one.owners.find((some) => !own.includes(some.manager) && !isByHand(some))
     if (owner) return {state: 'foreign', difference: {...one, owner}}
   }
-  // what was taken away has no owner; under the mark of this very wish somebody must have done it since
-  const byHand = differences.some(({owners}) => owners.some(isByHand) || (owners.length === 0 && isOfThisWish(wish, live)))
+  // what was taken away, or scaled to 0, has no owner; where this very wish was applied somebody must have done it since
+  const byHand = differences.some(({owners}) => owners.some(isByHand) || (owners.length === 0 && (recorded || isOfThisWish(wish, live))))
   return {state: 'different', differences, byHand}
 }
 

@@ -4,10 +4,9 @@ import {chartOf} from '../../components/charts.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
 import {manifestOf} from '../../templates.ts'
-import {type InstalledRelease, releasesIn} from '../../tools/helm.ts'
+import {helmLines, type InstalledRelease, releasesIn} from '../../tools/helm.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {findings, firstOf, waiting} from './applied.ts'
-import {kubectl} from './drift.ts'
 import {fieldManager} from './names.ts'
 import {chartSource, type Site} from './site.ts'
 
@@ -48,7 +47,7 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
     if (there.chart.name !== wish.chart) return `it is a release of the chart ${there.chart.name}`
     if (bare(there.chart.version) !== bare(version)) return `chart ${there.chart.version} instead of ${version}`
     if (!isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(wish.values)))) return 'its values differ'
-    return firstOf(await findings(kube, objectsOf(there), releaseManagers))
+    return firstOf(await findings(kube, objectsOf(there), releaseManagers, {recorded: true}))
   }
 
   const wait = waiting(kube, async () => {
@@ -73,7 +72,9 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
         }
       }
       const differing =
-        there?.status === 'deployed' ? (await findings(kube, objectsOf(there), releaseManagers)).filter(({differs}) => differs) : []
+        there?.status === 'deployed'
+          ? (await findings(kube, objectsOf(there), releaseManagers, {recorded: true})).filter(({differs}) => differs)
+          : []
       const byHand = differing.filter((one) => one.byHand)
       for (const {seen} of byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
       const isSame = there !== undefined && differing.length === 0 && (await hasThese(wish, there))
@@ -107,7 +108,7 @@ const refuseOthers = ({kube, ways, role, cluster}: Site, {name, namespace, chart
     throw new LkeobsError(
       'LKO-3110',
       `${name} in the namespace ${namespace} is a release of the chart ${there.chart.name} ${there.chart.version}; ours is of the chart ${chart}.`,
-      {next: [`helm --kube-context ${kube.target.context} -n ${namespace} list`]},
+      {next: [helmLines.list(kube.target, namespace)]},
     )
   }
   const {version} = chartOf(chart)
@@ -120,6 +121,3 @@ const refuseOthers = ({kube, ways, role, cluster}: Site, {name, namespace, chart
     },
   )
 }
-
-/** kubectl, for a line to type. */
-export const lineFor = ({kube}: Site, ...args: readonly string[]): string => kubectl(kube.target, ...args)

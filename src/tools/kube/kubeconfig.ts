@@ -48,8 +48,15 @@ const readKubeconfig = async (file: string): Promise<{readonly config: Kubeconfi
     return {config: (parse(text) ?? {}) as Kubeconfig, folder: path.dirname(path.resolve(file))}
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw new LkeobsError('LKO-3101', `${file}: ${messageOf(error)}`)
+    throw new LkeobsError('LKO-3101', `${file}: ${notYaml(error) ?? messageOf(error)}`)
   }
+}
+
+/** Where it is no YAML; the parser's own words would show what stands there, which may be a key or a token. */
+const notYaml = (error: unknown): string | undefined => {
+  if (!(error instanceof Error) || error.name !== 'YAMLParseError') return undefined
+  const [start] = 'linePos' in error && Array.isArray(error.linePos) ? (error.linePos as {readonly line: number}[]) : []
+  return `not YAML${start ? ` at line ${start.line}` : ''}`
 }
 
 /** An entry of a kubeconfig, and the folder its paths start from. */
