@@ -164,7 +164,8 @@ export abstract class LkeobsCommand extends Command {
   }
 }
 
-const runText = (outcomes: readonly Outcome[]): string =>
+/** What became of a plan, in one line. */
+export const runText = (outcomes: readonly Outcome[]): string =>
   outcomes.every(({state}) => state === 'already so')
     ? 'Nothing to do: everything is already so.'
     : `${count(outcomes.length, 'step holds', 'steps hold')}.`

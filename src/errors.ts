@@ -67,7 +67,7 @@ export const catalogue = {
     exit: exit.checksFailed,
     title: 'A canary was not read back.',
     why: "A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub's store returns it. The table names the last hop that counted it and what that hop says.",
-    fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate, `lkeobs lab status` its process and log file.',
+    fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate; in a lab `lkeobs lab status` shows its process and log file, on Kubernetes `lkeobs hub status` its pods.',
   },
   'LKO-3001': {
     exit: exit.notReady,
@@ -229,7 +229,7 @@ export const catalogue = {
     exit: exit.notReady,
     title: 'Vault does not answer.',
     why: "The address refused the connection, timed out, or presented a certificate that the cluster's CA did not sign.",
-    fix: 'See whether it runs with `lkeobs lab status`, and start it again with `lkeobs lab up`.',
+    fix: 'See whether it runs with `lkeobs lab status` or, on Kubernetes, `lkeobs hub status`; `lkeobs lab up`, `hub init` and `edge join` start what does not run.',
   },
   'LKO-5002': {
     exit: exit.refused,
@@ -264,6 +264,16 @@ export class LkeobsError extends Error {
     this.title = entry.title
     this.next = [...next, `lkeobs explain ${code}`]
     this.oclif = {exit: entry.exit}
+  }
+}
+
+/** What was asked for, or what an expected error makes of it: an answer that is missing must not end what is asked of others. */
+export const orElse = async <T>(work: Promise<T>, otherwise: (error: LkeobsError) => T): Promise<T> => {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof LkeobsError) return otherwise(error)
+    throw error
   }
 }
 

@@ -1,5 +1,6 @@
 import type {Fleet} from '../clusters.ts'
 import {counted, type Signal, signals} from '../collector/config.ts'
+import {orElse} from '../errors.ts'
 import {dim, duration, mark, nextCommands, table} from '../output.ts'
 import type {EdgeCluster, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
@@ -18,11 +19,15 @@ export type EdgeStatus = {
   /** Items that wait in the agent's queue. */
   readonly queued?: number
   readonly certificate?: {readonly expires: string; readonly leftSeconds: number}
+  /** Why the edge's cluster could not be asked; what the hub has from it stands all the same. */
+  readonly problem?: {readonly code: string; readonly message: string}
 }
 
 export type FleetStatus = {
   readonly fleet: string
   readonly ok: boolean
+  /** All of it runs on this machine. */
+  readonly lab: boolean
   readonly hub: {readonly name: string; readonly components: Readonly<Record<string, string>>}
   readonly edges: readonly EdgeStatus[]
 }
@@ -38,6 +43,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
   const components = states.filter(({component}) => component !== 'leaf').map(({component, state}) => [component, state] as const)
   return {
     fleet: file.fleet.fleet,
+    lab: [hub, ...edges].every(({processes}) => processes !== undefined),
     ok: components.every(([, state]) => state === 'ready') && seen.every(({ok}) => ok),
     hub: {name: hub.name, components: Object.fromEntries(components)},
     edges: seen,
@@ -48,22 +54,26 @@ const edgeStatus = async (http: Http, stores: Stores, {name, leafNow}: EdgeClust
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
   const heard = `{__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"}`
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
-  const [freshSeconds, queued, pem, ...flows] = await Promise.all([
+  const [freshSeconds, queued, leaf, ...flows] = await Promise.all([
     ask(`time() - (max(timestamp(${heard})) or max(max_over_time(timestamp(${heard})[1h:15s])))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
-    leafNow(),
+    orElse<{pem?: string | undefined; problem?: EdgeStatus['problem']}>(
+      leafNow().then((pem) => ({pem})),
+      ({code, message}) => ({problem: {code, message}}),
+    ),
     ...signals.map(async (signal): Promise<Flow> => {
       const sent = await ask(`sum(increase(otelcol_exporter_sent_${counted[signal]}_total${of}[5m]))`)
       return sent === undefined ? 'unknown' : sent > 0 ? 'sending' : 'idle'
     }),
   ])
-  const certificate = readCertificate(pem ?? '')
+  const certificate = readCertificate(leaf.pem ?? '')
   return {
     name,
     ok: freshSeconds !== undefined && freshSeconds < silentSeconds,
     sending: Object.fromEntries(signals.map((signal, index) => [signal, flows[index] ?? 'unknown'])) as Record<Signal, Flow>,
     ...(freshSeconds !== undefined && {freshSeconds}),
     ...(queued !== undefined && {queued}),
+    ...(leaf.problem && {problem: leaf.problem}),
     ...(certificate && {
       certificate: {
         expires: new Date(certificate.validTo).toISOString(),
@@ -75,13 +85,13 @@ const edgeStatus = async (http: Http, stores: Stores, {name, leafNow}: EdgeClust
 
 const flowMark = {sending: mark.so, idle: mark.skipped, unknown: mark.skipped} as const satisfies Record<Flow, string>
 
-export const fleetStatusText = ({fleet, ok, hub, edges}: FleetStatus): string => {
-  const rows = edges.map(({name, ok: heard, sending, freshSeconds, queued, certificate}) => [
+export const fleetStatusText = ({fleet, ok, lab, hub, edges}: FleetStatus): string => {
+  const rows = edges.map(({name, ok: heard, sending, freshSeconds, queued, certificate, problem}) => [
     `${heard ? mark.so : mark.not} ${name}`,
     signals.map((signal) => (heard ? flowMark[sending[signal]] : mark.not)).join(' '),
     freshSeconds === undefined ? 'never' : duration(freshSeconds * 1000),
     queued === undefined ? '?' : String(queued),
-    certificate === undefined ? 'none' : `${duration(certificate.leftSeconds * 1000)} (auto)`,
+    problem ? `unknown: ${problem.code}` : certificate === undefined ? 'none' : `${duration(certificate.leftSeconds * 1000)} (auto)`,
   ])
   const parts = Object.entries(hub.components).map(
     ([component, state]) => `${component} ${state === 'ready' ? mark.so : `${mark.not} ${state}`}`,
@@ -92,6 +102,6 @@ export const fleetStatusText = ({fleet, ok, hub, edges}: FleetStatus): string =>
     '',
     ...(rows.length > 0 ? [table(['edge', 'm l t', 'fresh', 'queued', 'certificate'], rows)] : [dim('no edges')]),
     `${hub.name}   ${parts.join('  ')}`,
-    nextCommands(ok ? ['lkeobs verify --all'] : ['lkeobs lab status', 'lkeobs lab up']),
+    nextCommands(ok ? ['lkeobs verify --all'] : lab ? ['lkeobs lab status', 'lkeobs lab up'] : ['lkeobs hub status', 'lkeobs doctor']),
   ].join('\n')
 }

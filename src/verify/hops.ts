@@ -1,5 +1,6 @@
 import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import {counted, type Signal} from '../collector/config.ts'
+import {orElse} from '../errors.ts'
 import {count} from '../output.ts'
 import type {Counters} from '../tools/stores.ts'
 
@@ -16,8 +17,11 @@ const toStore = {metrics: 'otlp_http/prometheus', logs: 'otlp_http/loki', traces
   string
 >
 
+/** A cluster that cannot be asked is one that does not answer. */
+const countersOf = (cluster: Cluster, collector: string) => orElse(cluster.counters(collector), () => undefined)
+
 export const snapshot = async (hub: HubCluster, edge: EdgeCluster): Promise<Snapshot> => {
-  const [agent, gateway] = await Promise.all([edge.counters('agent'), hub.counters('gateway')])
+  const [agent, gateway] = await Promise.all([countersOf(edge, 'agent'), countersOf(hub, 'gateway')])
   return {agent, gateway}
 }
 

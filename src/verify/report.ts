@@ -25,7 +25,7 @@ export const verificationText = ({run, ok, canaries}: Verification): string => {
   const edges = new Set(canaries.map(({edge}) => edge)).size
   const back = canaries.filter((canary) => canary.ok).length
   const summary = `${count(edges, 'edge')}, ${count(canaries.length, 'canary', 'canaries')}, ${back} read back.   run ${run}`
-  const next = ok ? [] : [nextCommands(['lkeobs status', 'lkeobs lab status', 'lkeobs explain LKO-2001'])]
+  const next = ok ? [] : [nextCommands(['lkeobs status', 'lkeobs explain LKO-2001'])]
   return [header, ...explained, summary, ...next].join('\n')
 }
 

@@ -2,6 +2,7 @@ import {randomBytes} from 'node:crypto'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {EdgeCluster, HubCluster, Stores} from '../platforms/platform.ts'
 import type {Signal} from '../collector/config.ts'
+import {orElse} from '../errors.ts'
 import type {Http} from '../tools/http.ts'
 import type {Canary} from '../tools/otlp.ts'
 import {countLoki, queryPrometheus, readTempo} from '../tools/stores.ts'
@@ -127,7 +128,7 @@ const follow = async ({http, stores, hub, edge, run, timeoutMs, before}: Way, si
   const known = {edge: edge.name, signal, store}
   const canary = newCanary(run)
   const started = Date.now()
-  const accepted = await edge.sendCanary(signal, canary)
+  const accepted = await orElse(edge.sendCanary(signal, canary), ({code, message}) => `${code} ${message}`)
   if (accepted !== true) return {...known, ok: false, lastHop: 'none', reason: `the agent did not accept it: ${accepted}`}
   const acceptedMs = Date.now() - started
   for (const end = started + timeoutMs; Date.now() < end; await sleep(pollMs)) {
