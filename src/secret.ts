@@ -25,3 +25,19 @@ export class Secret {
     return '[redacted]'
   }
 }
+
+/** The value itself of what may be a Secret; as with `reveal`, only where the bytes leave. */
+export const plain = <T>(value: T): Exclude<T, Secret> | string =>
+  value instanceof Secret ? value.reveal() : (value as Exclude<T, Secret>)
+
+/** JSON, which is YAML as well, with its Secrets revealed: for the body of a request or the stdin of a program, and nothing else. */
+export const revealed = (value: unknown): string =>
+  JSON.stringify(value, function (this: Record<string, unknown>, key, made: unknown) {
+    const original = this[key]
+    return original instanceof Secret ? original.reveal() : made
+  })
+
+export const secretsIn = (value: unknown): readonly string[] => {
+  if (value instanceof Secret) return [value.reveal()]
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(secretsIn) : []
+}

@@ -11,6 +11,7 @@ export type Templates = {
   'prometheus.yaml': {readonly promoted: readonly string[]}
   'tempo.yaml': {
     readonly data: string
+    readonly wal: string
     readonly host: string
     readonly http: number
     readonly grpc: number

@@ -13,7 +13,7 @@ const odd = `a "quoted": 'odd' {{value}} #\n- [x`
 const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
   'loki.yaml': {data: odd, host: '127.0.0.1', http: 1, grpc: 2, grpcAddress: '127.0.0.1:2'},
   'prometheus.yaml': {promoted: ['lkeobs.edge', odd]},
-  'tempo.yaml': {data: odd, host: '127.0.0.1', http: 1, grpc: 2, otlp: '127.0.0.1:3', gossip: 0},
+  'tempo.yaml': {data: odd, wal: odd, host: '127.0.0.1', http: 1, grpc: 2, otlp: '127.0.0.1:3', gossip: 0},
   'vault.yaml': {
     node: odd,
     data: '/data',
@@ -46,7 +46,9 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
 const names = Object.keys(fixtures) as (keyof Templates)[]
 
 test('every template has a fixture, and every fixture a template', () => {
-  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'))
+  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter(
+    (name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'),
+  )
   expect(names.toSorted()).toEqual(files.toSorted())
 })
 

@@ -1,8 +1,8 @@
 import type {Role} from '../platforms/kubernetes/objects.ts'
-import {kubectl} from '../platforms/kubernetes/drift.ts'
 import {identityOf} from '../platforms/kubernetes/identity.ts'
 import {certManagerNamespace, namespace, nodeNamespace, secretsOperatorNamespace} from '../platforms/kubernetes/names.ts'
 import type {Access, KubeTarget} from '../tools/kube/kube.ts'
+import {kubectl} from '../tools/kube/kubectl.ts'
 import {atMost, type Check, failed, ok, warning} from './check.ts'
 import type {Subject} from './cluster.ts'
 

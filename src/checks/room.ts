@@ -1,7 +1,8 @@
 import {count} from '../output.ts'
-import {kubectl} from '../platforms/kubernetes/drift.ts'
 import {namespace, nodeNamespace} from '../platforms/kubernetes/names.ts'
+import {type Condition, isTrue} from '../tools/kube/condition.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
+import {kubectl} from '../tools/kube/kubectl.ts'
 import {type Check, failed, ok, skipped, warning} from './check.ts'
 import type {Subject} from './cluster.ts'
 import {type Amount, type PodWish, quantity, sum} from './wishes.ts'
@@ -10,7 +11,7 @@ type Node = KubeObject & {
   readonly spec?: {readonly unschedulable?: boolean; readonly taints?: readonly {readonly key: string; readonly effect: string}[]}
   readonly status?: {
     readonly allocatable?: Readonly<Record<string, string>>
-    readonly conditions?: readonly {readonly type: string; readonly status: string; readonly message?: string}[]
+    readonly conditions?: readonly Condition[]
   }
 }
 type Container = {readonly resources?: {readonly requests?: Readonly<Record<string, string>>}; readonly restartPolicy?: string}
@@ -27,7 +28,7 @@ type Pod = KubeObject & {
 const listNodes = async ({site: {kube}}: Subject): Promise<readonly Node[]> =>
   (await kube.list<Node>({apiVersion: 'v1', kind: 'Node'})).filter(({metadata}) => metadata.labels?.['kubernetes.io/os'] !== 'windows')
 
-const isReady = ({status}: Node): boolean => (status?.conditions ?? []).some(({type, status: is}) => type === 'Ready' && is === 'True')
+const isReady = (node: Node): boolean => isTrue(node, 'Ready')
 const takesAll = ({spec}: Node): boolean => (spec?.taints ?? []).every(({effect}) => effect === 'PreferNoSchedule')
 const takesPods = (node: Node): boolean => isReady(node) && node.spec?.unschedulable !== true && takesAll(node)
 const hasGpu = ({metadata, status}: Node): boolean =>

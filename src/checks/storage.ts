@@ -1,5 +1,6 @@
-import {kubectl} from '../platforms/kubernetes/drift.ts'
+import {addressOf, type Balanced} from '../tools/kube/balancer.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
+import {kubectl} from '../tools/kube/kubectl.ts'
 import {type Check, failed, ok, skipped, warning} from './check.ts'
 import type {Subject} from './cluster.ts'
 
@@ -42,10 +43,7 @@ export const storageClass: Check<Subject> = {
   },
 }
 
-type Service = KubeObject & {
-  readonly spec?: {readonly type?: string}
-  readonly status?: {readonly loadBalancer?: {readonly ingress?: readonly {readonly ip?: string; readonly hostname?: string}[]}}
-}
+type Service = KubeObject & Balanced & {readonly spec?: {readonly type?: string}}
 type Node = KubeObject & {readonly spec?: {readonly providerID?: string}}
 
 /** As long as a load balancer may take. */
@@ -64,7 +62,6 @@ export const loadBalancer: Check<Subject> = {
       kube.list<Node>({apiVersion: 'v1', kind: 'Node'}),
     ])
     const balancers = services.filter(({spec}) => spec?.type === 'LoadBalancer')
-    const addressOf = ({status}: Service) => status?.loadBalancer?.ingress?.[0]?.ip ?? status?.loadBalancer?.ingress?.[0]?.hostname
     const named = ({metadata}: Service) => `${metadata.namespace}/${metadata.name}`
     const served = balancers.find((service) => addressOf(service) !== undefined)
     if (served) return ok(`${named(served)} has ${addressOf(served)}`)

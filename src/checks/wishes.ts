@@ -12,6 +12,7 @@ import {secretsOperatorRelease} from '../components/secrets-operator.ts'
 import {tempoRelease} from '../components/tempo.ts'
 import {vaultRelease} from '../components/vault.ts'
 import type {KubernetesEdge, KubernetesHub} from '../fleet/schema.ts'
+import {quantity as quantityIn} from '../tools/kube/quantity.ts'
 
 /** What Kubernetes measures in: cores, bytes. */
 export type Amount = {readonly cpu: number; readonly memory: number}
@@ -24,24 +25,8 @@ export type PodWish = {
   readonly each: Amount
 }
 
-const units: Readonly<Record<string, number>> = {
-  '': 1,
-  m: 1e-3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-}
-
-/** `250m`, `1.5`, `512Mi` as a number; 0 where there is none. */
-export const quantity = (text: string | undefined): number => {
-  const [, amount = '0', unit = ''] = /^([\d.]+(?:e\d+)?)([a-zA-Z]*)$/.exec(text ?? '0') ?? []
-  return Number(amount) * (units[unit] ?? 1)
-}
+/** 0 where there is none. */
+export const quantity = (text: string | undefined): number => quantityIn(text ?? '') ?? 0
 
 export const sum = (amounts: readonly Amount[]): Amount => ({
   cpu: amounts.reduce((total, {cpu}) => total + cpu, 0),

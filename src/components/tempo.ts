@@ -14,6 +14,7 @@ export const tempo = (at: Place): Component => ({
     'tempo.yaml': toYaml(
       render('tempo.yaml', {
         data: at.file('data'),
+        wal: at.file('wal'),
         host: at.host,
         http: at.port('http'),
         grpc: at.port('grpc'),
@@ -33,16 +34,17 @@ export type TempoWish = Kept & {
 const otlp = `0.0.0.0:${ports.tempoOtlp}`
 // below the mount point, where the file system keeps a folder of its own (lost+found) that is nobody's trace
 const data = '/var/tempo/data'
+const wal = '/var/tempo/wal'
 
 const inBucket = ({endpoint, region, bucket}: ObjectStorage) => ({
   backend: 's3',
   s3: {endpoint, region, bucket, access_key: objectStorageKeys.accessKeyId, secret_key: objectStorageKeys.secretAccessKey},
-  wal: {path: data},
+  wal: {path: wal},
 })
 
 /** As on every platform, and: it forgets, answers the whole cluster, and keeps blocks in a bucket where there is one. */
 const configuration = ({retentionDays, objectStorage}: TempoWish) => {
-  const common = render('tempo.yaml', {data, host: '127.0.0.1', http: ports.tempoHttp, grpc: 9095, otlp, gossip: 7946})
+  const common = render('tempo.yaml', {data, wal, host: '127.0.0.1', http: ports.tempoHttp, grpc: 9095, otlp, gossip: 7946})
   return {
     ...amended(common, 'server', {http_listen_address: ''}),
     // without it, a sender that is told to slow down takes what it sent for refused for good

@@ -3,7 +3,7 @@ import {chmod, mkdir, open, readdir, readFile, rename, rm, stat, statfs} from 'n
 import path from 'node:path'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {bytes} from '../output.ts'
-import {Secret} from '../secret.ts'
+import {plain, Secret} from '../secret.ts'
 
 /** Files and folders. Every write replaces the file whole; nothing is ever half-written. */
 export type Files = {
@@ -56,7 +56,7 @@ export const createFiles = (): Files => ({
       await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
       const handle = await open(temporary, 'w', mode)
       try {
-        await handle.writeFile(content instanceof Secret ? content.reveal() : content)
+        await handle.writeFile(plain(content))
         await handle.sync()
       } finally {
         await handle.close()
@@ -95,7 +95,7 @@ export const dryFiles = (files: Files, record: (line: string) => void): Files =>
     list: (folder) => files.list(folder),
     free: (folder) => files.free(folder),
     async write(file, content) {
-      const text = content instanceof Secret ? content.reveal() : content
+      const text = plain(content)
       written.set(file, text)
       record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(text))})`)
     },

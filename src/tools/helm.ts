@@ -1,7 +1,7 @@
 import {gunzipSync} from 'node:zlib'
 import {LkeobsError} from '../errors.ts'
+import {revealed} from '../secret.ts'
 import type {Kube, KubeObject, KubeTarget} from './kube/kube.ts'
-import {revealed} from './kube/objects.ts'
 import {refusal} from './kube/refusal.ts'
 import {type Shell, typed} from './shell.ts'
 import type {ProgramName} from '../programs/catalogue.ts'

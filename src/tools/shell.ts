@@ -1,5 +1,5 @@
 import {LkeobsError} from '../errors.ts'
-import {Secret} from '../secret.ts'
+import {plain, type Secret} from '../secret.ts'
 
 /** A program call. Arguments are visible to everybody on the machine: never a secret among them. */
 export type Command = {
@@ -42,7 +42,7 @@ export const createShell = (): Shell => ({
       ...(command.cwd !== undefined && {cwd: command.cwd}),
       env: {...childEnvironment(), ...command.env},
       extendEnv: false,
-      ...(input === undefined ? {stdin: 'ignore'} : {input: input instanceof Secret ? input.reveal() : input}),
+      ...(input === undefined ? {stdin: 'ignore'} : {input: plain(input)}),
       all: true,
       reject: false,
       timeout: command.timeoutMs ?? 0,

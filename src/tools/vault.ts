@@ -1,6 +1,6 @@
 import https from 'node:https'
 import {LkeobsError, messageOf} from '../errors.ts'
-import {Secret} from '../secret.ts'
+import {revealed, Secret} from '../secret.ts'
 
 export type SealStatus = {
   readonly type: string
@@ -56,13 +56,6 @@ const timeoutMs = 10_000
 // the administrator's tokens live 15 minutes; a run may take longer
 const tokenIsGoodMs = 10 * 60_000
 
-/** Secrets are revealed here, on their way into the request body, and nowhere else. */
-const bodyOf = (json: unknown): string =>
-  JSON.stringify(json, function (this: Record<string, unknown>, key, value: unknown) {
-    const original = this[key]
-    return original instanceof Secret ? original.reveal() : value
-  })
-
 /**
  * node-vault's transport: plain https with the one CA it may trust. Its own (axios) keeps token and
  * body in the errors it throws and takes proxies and certificate checking from the environment.
@@ -71,7 +64,7 @@ const transport = (ca: string) => {
   const agent = new https.Agent({ca, rejectUnauthorized: true, minVersion: 'TLSv1.2', keepAlive: false})
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
-      const body = json === undefined || json === true ? undefined : bodyOf(json)
+      const body = json === undefined || json === true ? undefined : revealed(json)
       const request = https.request(
         uri,
         {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}},
@@ -122,7 +115,9 @@ const asked = async <T>(address: string, what: string, work: Promise<unknown>): 
       if (error.response.statusCode === 404) return undefined
       throw new LkeobsError('LKO-5002', `${what} at ${address}: ${error.response.statusCode} ${error.message}`)
     }
-    throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {next: ['lkeobs lab status']})
+    throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {
+      next: [address.includes(' on ') ? 'lkeobs hub status' : 'lkeobs lab status'],
+    })
   }
 }
 

@@ -1,5 +1,6 @@
 import {isDeepStrictEqual} from 'node:util'
 import type {Release} from '../components/release.ts'
+import {isFields} from '../fields.ts'
 import type {ChartFacts, InstalledRelease} from '../tools/helm.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
 import {type DefinitionChange, definitionChanges} from './definitions.ts'
@@ -73,8 +74,6 @@ export const compareRelease = ({release, installed, pinned, manifest, definition
   }
 }
 
-type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 const secretive = /password|passwd|secret|token|credential|private|(api|access)_?key/i
 
 /** The values that differ, each by its path; what is no plain value, or may be secret, is only named. */

@@ -1,4 +1,5 @@
 import type {Release} from '../components/release.ts'
+import {isFields} from '../fields.ts'
 import {chartSource, type Site} from '../platforms/kubernetes/site.ts'
 import type {Kube, KubeObject} from '../tools/kube/kube.ts'
 import {documentsIn} from './manifests.ts'
@@ -13,8 +14,6 @@ export type DefinitionChange = {
 const groupOf = ({spec}: KubeObject): unknown => (spec as {readonly group?: unknown} | undefined)?.group
 const versionsOf = ({spec}: KubeObject): unknown => (spec as {readonly versions?: unknown} | undefined)?.versions
 
-type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isEmpty = (value: unknown): boolean =>
   value === undefined ||
   value === null ||

@@ -1,5 +1,6 @@
 import {isDeepStrictEqual} from 'node:util'
 import {createTwoFilesPatch} from 'diff'
+import {isFields} from '../fields.ts'
 import {manifestOf, toYaml} from '../templates.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
 
@@ -102,9 +103,6 @@ const veiled = (object: KubeObject, before: KubeObject | undefined): KubeObject 
     key === 'caBundle' && typeof value === 'string' ? '‹authority›' : value,
   ) as KubeObject
 }
-
-type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const sorted = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(sorted)

@@ -54,7 +54,7 @@ export const auditOf = async (cluster: ClusterName) => {
     async read() {
       const all = await lines()
       const writes = all.filter(({verb}) => writing.has(verb))
-      const isQuestion = ({objectRef}: Line) => /^self(subject|.*)(access|rules)?reviews$/.test(objectRef?.resource ?? '')
+      const isQuestion = ({objectRef}: Line) => /^selfsubject\w*reviews$/.test(objectRef?.resource ?? '')
       return {
         requests: all.length,
         writes: writes.filter((line) => !isQuestion(line)).map((line) => shown(line)),

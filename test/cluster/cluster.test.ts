@@ -176,7 +176,6 @@ describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not r
       ])
       note('edge join, first', join.ms)
       for (const {title, durationMs} of steps.toSorted((a, b) => b.durationMs - a.durationMs).slice(0, 5)) note(`  ${title}`, durationMs)
-      await apply('edge', ...numbers)
     }, 600_000)
 
     test('agents dial the address of the load balancer', async () => {
@@ -194,7 +193,11 @@ describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not r
 
       const nobody = await knock(at, {ca})
       expect(nobody.verdict).toMatch(refused)
-      expect(nobody.names?.split(', ').toSorted()).toEqual(['DNS:gateway.lkeobs.svc', `IP Address:${at.split(':')[0]}`])
+      expect(nobody.names?.split(', ').toSorted()).toEqual([
+        'DNS:gateway.hub.lkeobs',
+        'DNS:gateway.lkeobs.svc',
+        `IP Address:${at.split(':')[0]}`,
+      ])
 
       const x509 = createX509()
       const strangers = await x509.createCa({commonName: 'strangers', days: 1, pathLength: 0})
@@ -209,8 +212,13 @@ describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not r
   describe('what an edge tells of itself', () => {
     const ofPod = {k8s_namespace_name: workload, k8s_node_name: 'edge', k8s_cluster_name: 'edge-1', k8s_deployment_name: 'numbers'}
 
+    beforeAll(async () => {
+      // after the agent: of files that it finds there it reads only what is new
+      await apply('edge', ...numbers)
+      await kubectl('edge', ['rollout', 'status', '-n', workload, 'deployment/numbers', '--timeout=60s'])
+    })
+
     test('logs of containers, with what they are of', async () => {
-      await allReadyWorkload()
       await eventually(
         'Loki has lines of the workload',
         async () => (await forwards.lines(`{k8s_namespace_name="${workload}"} |= "number "`, Date.now() - 30_000)).length > 50,
@@ -314,10 +322,10 @@ describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not r
         what: 'a Service of a chart, edited',
         cluster: 'hub',
         args: ['edit', 'service', 'loki', '-n', 'lkeobs'],
-        editor: 'sed -i s/3100/3199/',
+        editor: 'sed -i s/targetPort:.http-metrics/targetPort:\\ 9999/',
         object: ['service', 'loki', '-n', 'lkeobs'],
-        path: '{.spec.ports[?(@.name=="http-metrics")].port}',
-        value: '3100',
+        path: '{.spec.ports[?(@.port==3100)].targetPort}',
+        value: 'http-metrics',
       },
     ]
     test.each(hands)('$what, comes back', async ({what, cluster, args, editor, object, path, value}) => {
@@ -523,11 +531,9 @@ describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not r
           }
         }
       }
-      expect(exceptions).toEqual(['edge lkeobs-node/agent'])
+      expect(exceptions).toEqual(['edge lkeobs-node/agent-agent'])
     })
   })
 
   faultsOf({folder: () => folder, fleet: () => fleet, note, succeeded, failure})
-
-  const allReadyWorkload = () => kubectl('edge', ['rollout', 'status', '-n', workload, 'deployment/numbers', '--timeout=60s'])
 })

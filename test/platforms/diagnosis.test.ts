@@ -1,6 +1,7 @@
 import {describe, expect, test} from 'vitest'
 import type {LkeobsError} from '../../src/errors.ts'
-import {pausedPods, terminal, type Waited} from '../../src/platforms/kubernetes/diagnosis.ts'
+import {pausedPods, terminal} from '../../src/platforms/kubernetes/diagnosis/index.ts'
+import type {Waited} from '../../src/platforms/kubernetes/diagnosis/scene.ts'
 import type {Kube, KubeObject} from '../../src/tools/kube/kube.ts'
 
 const namespace = 'lkeobs'
@@ -158,7 +159,7 @@ const diagnosed = (objects: readonly KubeObject[], what: readonly Waited[], seco
 const lines = (error: LkeobsError | undefined) => error && `${error.code} ${error.message}`
 const at30 = async (objects: readonly KubeObject[], what = gateway, logs: readonly string[] = []) =>
   lines(await diagnosed(objects, what, 30, 0, logs))
-const line = 'kubectl --kubeconfig /k/edge --context edge'
+const line = 'kubectl --context edge --kubeconfig /k/edge'
 const thePod = `lkeobs/${set}-dt6hl on node edge`
 
 describe('an image', () => {

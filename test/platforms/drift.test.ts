@@ -1,5 +1,8 @@
 import {describe, expect, test} from 'vitest'
-import {conflictError, drift, isByHand, judge, marked, ownersOf} from '../../src/platforms/kubernetes/drift.ts'
+import {drift} from '../../src/platforms/kubernetes/drift/drift.ts'
+import {conflictError, judge} from '../../src/platforms/kubernetes/drift/judge.ts'
+import {marked} from '../../src/platforms/kubernetes/drift/mark.ts'
+import {isByHand, ownersOf} from '../../src/platforms/kubernetes/drift/owners.ts'
 import {Secret} from '../../src/secret.ts'
 import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
@@ -198,6 +201,7 @@ describe('drift', () => {
       'secrets',
       ...spec('Secret', {stringData: {a: new Secret('x')}, data: {b: new Secret('eQ==')}}, {data: {a: 'eA==', b: 'eQ=='}, type: 'Opaque'}),
     ],
+    ['secrets that are in no Secret', ...spec('Grafana', {spec: {a: new Secret('x'), b: new Secret('')}}, {spec: {a: 'x'}})],
     [
       'durations',
       ...spec(
@@ -287,6 +291,12 @@ describe('drift', () => {
       ['data.b: "‹secret›" ≠ "‹secret›"', 'data.a: "‹secret›" ≠ "‹secret›"'],
     ],
     ['a missing secret', ...spec('Secret', {data: {a: 'eA=='}}, {data: {}}), ['data.a: "‹secret›" ≠ undefined']],
+    ['a secret that is in no Secret', ...spec('Grafana', {spec: {a: new Secret('x')}}, {}), ['spec.a: "‹secret›" ≠ undefined']],
+    [
+      'another one in its place, and in a list',
+      ...spec('Grafana', {spec: {a: new Secret('x'), b: [new Secret('y')]}}, {spec: {a: 'z', b: ['z']}}),
+      ['spec.a: "‹secret›" ≠ "‹secret›"', 'spec.b: "‹secret›" ≠ "‹secret›"'],
+    ],
     [
       'a no whose absence means yes',
       ...spec('ServiceAccount', {automountServiceAccountToken: false}, {}),
@@ -460,7 +470,7 @@ test('a conflict names the field, both values, the manager, and where to look', 
     'spec.replicas of StatefulSet lkeobs/gateway is 1, set by argocd-controller (Update, 2026-11-23T15:30:00Z); wished for is 3.',
   )
   expect(error.next[0]).toBe(
-    "kubectl --kubeconfig /k/hub --context 'it is' -n lkeobs get statefulset gateway -o yaml --show-managed-fields",
+    "kubectl --context 'it is' --kubeconfig /k/hub -n lkeobs get statefulset gateway -o yaml --show-managed-fields",
   )
   expect(conflictError({...ref, apiVersion: 'cert-manager.io/v1', kind: 'Certificate'}, difference).next[0]).toBe(
     'kubectl -n lkeobs get certificate.cert-manager.io gateway -o yaml --show-managed-fields',

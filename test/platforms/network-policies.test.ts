@@ -1,6 +1,6 @@
 import {BlockList, isIPv6} from 'node:net'
 import {expect, test} from 'vitest'
-import {networkPolicies} from '../../src/platforms/kubernetes/objects.ts'
+import {networkPolicies} from '../../src/platforms/kubernetes/network-policies.ts'
 import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
 // What a network plugin does with policies, by the documentation of Kubernetes.

@@ -2,6 +2,7 @@ import {existsSync, readdirSync, readFileSync} from 'node:fs'
 import path from 'node:path'
 import {expect, test} from 'vitest'
 import {parseAllDocuments} from 'yaml'
+import {networkPolicies} from '../../src/platforms/kubernetes/network-policies.ts'
 import {
   canary,
   caRequest,
@@ -9,7 +10,6 @@ import {
   instrumentation,
   leafObjects,
   namespaces,
-  networkPolicies,
   otlpService,
   rootCa,
   vaultAddresses,

@@ -1,14 +1,13 @@
 import {gzipSync} from 'node:zlib'
 import {isDeepStrictEqual} from 'node:util'
 import {LkeobsError} from '../../src/errors.ts'
-import {Secret} from '../../src/secret.ts'
+import {type Fields, isFields} from '../../src/fields.ts'
+import {revealed, Secret, secretsIn} from '../../src/secret.ts'
 import {helmLines, type OpenHelm, releasesIn} from '../../src/tools/helm.ts'
 import type {Kind, KubeObject, OpenKube, Ref} from '../../src/tools/kube/kube.ts'
 import {lines} from '../../src/tools/kube/kubectl.ts'
-import {revealed} from '../../src/tools/kube/objects.ts'
 import type {KeyPair, X509} from '../../src/tools/x509.ts'
 
-type Fields = Readonly<Record<string, unknown>>
 type Text = Readonly<Record<string, string>>
 
 /** What is kept of a cluster: its objects, by kind, namespace and name. */
@@ -28,7 +27,6 @@ type Surroundings = {
   readonly leaf: (wish: LeafWish) => Promise<string | undefined>
 }
 
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {})
 const merged = (live: unknown, wish: unknown): unknown =>
   isFields(live) && isFields(wish)
@@ -337,11 +335,6 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         [...clusters].map(([context, data]) => [context, [...data.keys()].filter((key) => !key.includes('helm.release')).toSorted()]),
       ),
   }
-}
-
-const secretsIn = (value: unknown): readonly string[] => {
-  if (value instanceof Secret) return [value.reveal()]
-  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(secretsIn) : []
 }
 
 const nameOfFile = (file: string) => {

@@ -432,7 +432,7 @@ test('a secret that kubectl repeats is not repeated', async () => {
 test('what is removed may be gone, and its kind with it', async () => {
   const {kube, commands, fails} = await cluster()
   await kube.remove({apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', namespace: 'lkeobs'})
-  expect(commands[0]?.args.slice(4).join(' ')).toBe('delete deployment.v1.apps web --namespace lkeobs --wait=false --ignore-not-found')
+  expect(commands[0]?.args.slice(4).join(' ')).toBe('delete deployment web --namespace lkeobs --wait=false --ignore-not-found')
   fails('error: the server doesn\'t have a resource type "foo" in group "v1.x.y"')
   await kube.remove({apiVersion: 'x.y/v1', kind: 'Foo', name: 'a'})
   expect(commands).toHaveLength(2)

@@ -232,7 +232,6 @@ test('the report for people', () => {
             last counted by the agent: it has not sent it on
     2 edges, 3 canaries, 1 read back.   run abcd1234
     › lkeobs status
-    › lkeobs lab status
     › lkeobs explain LKO-2001"
   `)
   const [good] = verification.canaries

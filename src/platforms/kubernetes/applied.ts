@@ -1,7 +1,8 @@
 import type {Step, Tell} from '../../steps/step.ts'
 import type {Kube, KubeObject, Ref} from '../../tools/kube/kube.ts'
-import {pausedPods, terminal} from './diagnosis.ts'
-import {conflictError, judge, marked} from './drift.ts'
+import {pausedPods, terminal} from './diagnosis/index.ts'
+import {conflictError, judge} from './drift/judge.ts'
+import {marked} from './drift/mark.ts'
 import {fieldManager} from './names.ts'
 import {rolledOut} from './rollout.ts'
 import type {Site} from './site.ts'
@@ -57,6 +58,22 @@ export const firstOf = (all: readonly Finding[]): true | string => {
   return not.length === 1 ? first.seen : `${first.seen} (and ${not.length - 1} more)`
 }
 
+/** Applies what is not as wished. What a person took over by hand is taken back and told; what is someone else's is left to them (LKO-3109). */
+export const put = async (
+  {kube, file}: Pick<Site, 'kube' | 'file'>,
+  wishes: readonly KubeObject[],
+  name: string,
+  tell: Tell = () => undefined,
+): Promise<void> => {
+  const differing = (await findings(kube, wishes, [fieldManager])).filter(({differs}) => differs)
+  for (const force of [false, true]) {
+    const these = differing.filter(({byHand}) => byHand === force)
+    if (force) for (const {seen} of these) tell(`changed by hand, put back: ${seen}`, 'lasting')
+    const objects = these.map(({wish}) => wish)
+    if (objects.length > 0) await kube.apply(objects, {file: file(name), force})
+  }
+}
+
 /** Waiting for objects to become right. */
 export const waiting = (kube: Kube, objects: () => Promise<readonly KubeObject[]>) => {
   let since = new Date()
@@ -98,20 +115,7 @@ export const applied = (
     done: async () => firstOf(await findings(kube, await objects(), [fieldManager])),
     async apply(tell) {
       await wait.begin(tell)
-      const differing = (await findings(kube, await objects(), [fieldManager])).filter(({differs}) => differs)
-      for (const {seen, byHand} of differing) if (byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
-      // what was taken over by hand is taken back; a conflict with anybody else ends the step before this
-      const [mine, taken] = [differing.filter(({byHand}) => !byHand), differing.filter(({byHand}) => byHand)]
-      if (mine.length > 0)
-        await kube.apply(
-          mine.map(({wish}) => wish),
-          {file: site.file(file)},
-        )
-      if (taken.length > 0)
-        await kube.apply(
-          taken.map(({wish}) => wish),
-          {file: site.file(file), force: true},
-        )
+      await put(site, await objects(), file, tell)
     },
     watch: wait.watch,
     wish: async () => ({file: site.file(file), objects: await plain()}),

@@ -4,9 +4,9 @@ import type {Step, Task} from '../../steps/step.ts'
 import {until} from '../../steps/wait.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
-import {applied} from './applied.ts'
+import {applied, put} from './applied.ts'
 import {namespace} from './names.ts'
-import {caRequest, rootCa, vaultAddresses, vaultCertificate, vaultNames} from './objects.ts'
+import {caRequest, labelled, rootCa, vaultAddresses, vaultCertificate, vaultNames} from './objects.ts'
 import {rolledOut} from './rollout.ts'
 import type {Site} from './site.ts'
 
@@ -82,14 +82,14 @@ export const certManagerAuthority = (site: Site): Authority => ({
 
 /** The same without cert-manager: made here, kept in the same Secrets, and renewed by any run in the last month. */
 export const ownAuthority = (site: Site): Authority => {
-  const {kube, tools} = site
+  const {tools} = site
   const pair = async (): Promise<KeyPair> => {
     const [certificate, key] = await Promise.all([rootOf(site), valueIn(site, namespace, rootSecret, 'tls.key')])
     if (key === undefined) throw new Error(`${site.cluster} has no key of its root CA`)
     return {certificate, key: new Secret(key)}
   }
   const keep = (name: string, file: string, {certificate, key}: KeyPair, ca: string) =>
-    kube.apply([tlsSecret(name, certificate, key, ca)], {file: site.file(file)})
+    put(site, [tlsSecret(name, certificate, key, ca)], file)
 
   const root: Step = {
     title: `root CA of ${site.cluster} (its key in a Secret)`,
@@ -129,10 +129,11 @@ export const ownAuthority = (site: Site): Authority => {
   }
 }
 
-const tlsSecret = (name: string, certificate: string, key: Secret, ca: string): KubeObject => ({
-  apiVersion: 'v1',
-  kind: 'Secret',
-  metadata: {name, namespace, labels: {'app.kubernetes.io/managed-by': 'lkeobs', 'app.kubernetes.io/part-of': 'lkeobs'}},
-  type: 'kubernetes.io/tls',
-  stringData: {'tls.crt': certificate, 'tls.key': key, 'ca.crt': ca},
-})
+const tlsSecret = (name: string, certificate: string, key: Secret, ca: string): KubeObject =>
+  labelled({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {name, namespace},
+    type: 'kubernetes.io/tls',
+    stringData: {'tls.crt': certificate, 'tls.key': key, 'ca.crt': ca},
+  })

@@ -6,20 +6,21 @@ import {secretsOperatorRelease} from '../../components/secrets-operator.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
 import type {KubernetesCluster, KubernetesEdge} from '../../fleet/schema.ts'
-import {Secret} from '../../secret.ts'
+import {plain, type Secret} from '../../secret.ts'
 import type {Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster} from '../platform.ts'
-import {applied} from './applied.ts'
+import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
 import {identityOf} from './identity.ts'
 import {inspected} from './inspected.ts'
 import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
 import {mounts, namespaceOf, ports, secretOf} from './names.ts'
-import {networkPolicies, namespaces} from './objects.ts'
+import {networkPolicies} from './network-policies.ts'
+import {labelled, namespaces} from './objects.ts'
 import {released} from './released.ts'
 import {type Site, targetOf, type Ways} from './site.ts'
 import {vaultOf} from './vault.ts'
@@ -55,17 +56,14 @@ export const siteOf = (
 }
 
 /** A file in a component's hands is a Secret of its own. */
-export const secretObject = (component: string, file: string, content: string | Secret): KubeObject => ({
-  apiVersion: 'v1',
-  kind: 'Secret',
-  metadata: {
-    name: secretOf(component, file),
-    namespace: namespaceOf(component),
-    labels: {'app.kubernetes.io/managed-by': 'lkeobs', 'app.kubernetes.io/part-of': 'lkeobs'},
-  },
-  type: 'Opaque',
-  stringData: {[file]: content},
-})
+export const secretObject = (component: string, file: string, content: string | Secret): KubeObject =>
+  labelled({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {name: secretOf(component, file), namespace: namespaceOf(component)},
+    type: 'Opaque',
+    stringData: {[file]: content},
+  })
 
 type Parts = {
   readonly site: Site
@@ -91,14 +89,11 @@ export const opened = ({site, platform, replicas, collector, leaf, hubPort, more
   const hands = {
     read: (component: string, file: string) => valueIn(site, namespaceOf(component), secretOf(component, file), file),
     async hand(component: string, file: string, content: string | Secret) {
-      await kube.apply([secretObject(component, file, content)], {file: site.file(`${secretOf(component, file)}.yaml`)})
+      await put(site, [secretObject(component, file, content)], `${secretOf(component, file)}.yaml`)
       const pods = {namespace: namespaceOf(component), labels: labelsOf(component)}
       // a kubelet brings a Secret into its pods within 90 s, or when a pod changes
       if ((await podsOf(site, component)).length > 0)
-        await kube.nudge(
-          pods,
-          `lkeobs.io/handed=${digestOf(`${file} ${content instanceof Secret ? content.reveal() : content}`).slice(0, 12)}`,
-        )
+        await kube.nudge(pods, `lkeobs.io/handed=${digestOf(`${file} ${plain(content)}`).slice(0, 12)}`)
     },
   }
   const vault = vaultOf({site, hands, rootCa, replicas, storageClass, hasCertificate: authority.hasVaultCertificate})

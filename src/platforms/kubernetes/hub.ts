@@ -13,11 +13,12 @@ import type {KubernetesHub} from '../../fleet/schema.ts'
 import {Secret} from '../../secret.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
+import {addressOf, type Balanced} from '../../tools/kube/balancer.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {trustBundleFile} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
 import type {HubCluster} from '../platform.ts'
-import {applied} from './applied.ts'
+import {applied, put} from './applied.ts'
 import {valueIn} from './authority.ts'
 import {mounts, namespace, ports} from './names.ts'
 import {otlpService} from './objects.ts'
@@ -33,14 +34,10 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
   const {storageClass, grafana, gateway, stores} = platform
   const disk = {size: stores.size, storageClass}
 
-  type Balanced = KubeObject & {
-    readonly status?: {readonly loadBalancer?: {readonly ingress?: readonly {ip?: string; hostname?: string}[]}}
-  }
   const endpoint = async (): Promise<string> => {
     if (hub.endpoint !== undefined) return hub.endpoint
-    const live = await kube.read<Balanced>({apiVersion: 'v1', kind: 'Service', name: 'otlp', namespace})
-    const [first] = live?.status?.loadBalancer?.ingress ?? []
-    const host = first?.ip ?? first?.hostname
+    const live = await kube.read<KubeObject & Balanced>({apiVersion: 'v1', kind: 'Service', name: 'otlp', namespace})
+    const host = live && addressOf(live)
     if (host !== undefined) return `${host.includes(':') ? `[${host}]` : host}:${ports.otlpGrpc}`
     throw new LkeobsError('LKO-3115', `The Service otlp on ${hub.name} has no address yet.`, {next: ['lkeobs hub init']})
   }
@@ -145,6 +142,6 @@ const grafanaAdmin = (site: Site): Step => ({
   async apply() {
     const password = new Secret(randomBytes(18).toString('base64url'))
     const secret = {...secretObject('grafana', 'admin.password', ''), stringData: {'admin-user': 'admin', 'admin-password': password}}
-    await site.kube.apply([secret], {file: site.file('grafana-admin.yaml')})
+    await put(site, [secret], 'grafana-admin.yaml')
   },
 })

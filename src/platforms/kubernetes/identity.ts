@@ -1,6 +1,6 @@
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
-import {kubectl} from './drift.ts'
+import {kubectl} from '../../tools/kube/kubectl.ts'
 import {certManagerNamespace, namespace, secretsOperatorNamespace} from './names.ts'
 import {notEverywhere, type Site} from './site.ts'
 

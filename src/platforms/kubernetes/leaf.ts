@@ -5,10 +5,10 @@ import type {Vault} from '../../tools/vault.ts'
 import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
 import {leafAgentConfig, leafPolicy, type LeafWish} from '../../trust/leaf.ts'
 import {authEnabled, issuerOf, written} from '../../trust/pki.ts'
-import {applied} from './applied.ts'
+import {applied, put} from './applied.ts'
 import {valueIn} from './authority.ts'
 import {namespaceOf, secretOf} from './names.ts'
-import {configMap, leafObjects, serviceAccount} from './objects.ts'
+import {configMap, labelled, leafObjects, serviceAccount} from './objects.ts'
 import type {Site} from './site.ts'
 
 type Delivery = {
@@ -63,14 +63,14 @@ const vaultCa = ({site, collector, rootCa}: Delivery): Step => {
     title: `root CA of Vault beside the ${collector} on ${site.cluster}`,
     done: async () => ((await valueIn(site, at, name, 'ca.crt')) === (await rootCa()) ? true : 'not there, or another'),
     async apply() {
-      const secret: KubeObject = {
+      const secret = labelled({
         apiVersion: 'v1',
         kind: 'Secret',
-        metadata: {name, namespace: at, labels: {'app.kubernetes.io/managed-by': 'lkeobs', 'app.kubernetes.io/part-of': 'lkeobs'}},
+        metadata: {name, namespace: at},
         type: 'Opaque',
         stringData: {'ca.crt': await rootCa()},
-      }
-      await site.kube.apply([secret], {file: site.file(`${name}.yaml`)})
+      })
+      await put(site, [secret], `${name}.yaml`)
     },
   }
 }

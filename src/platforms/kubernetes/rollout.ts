@@ -1,13 +1,7 @@
 import {count} from '../../output.ts'
+import {addressOf} from '../../tools/kube/balancer.ts'
+import {type Condition, conditionOf, isTrue} from '../../tools/kube/condition.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
-
-type Condition = {
-  readonly type: string
-  readonly status: string
-  readonly reason?: string
-  readonly message?: string
-  readonly observedGeneration?: number
-}
 
 /** What is read here of the many kinds; each has some of it. */
 type Live = KubeObject & {
@@ -60,9 +54,6 @@ export const rolledOut = (object: KubeObject): Answer => {
   }
   return byKind[live.kind]?.(live) ?? true
 }
-
-const condition = (live: Live, type: string): Condition | undefined => live.status?.conditions?.find((some) => some.type === type)
-const isTrue = (live: Live, type: string): boolean => condition(live, type)?.status === 'True'
 
 /** The first that is not so. */
 const all = (...answers: readonly Answer[]): Answer => answers.find((answer) => answer !== true) ?? true
@@ -120,7 +111,7 @@ const autoscaler = ({spec, status}: Live): Answer => of(status?.currentReplicas,
 
 const job = (live: Live): Answer => {
   if (isTrue(live, 'Complete')) return true
-  if (isTrue(live, 'Failed')) return `failed: ${condition(live, 'Failed')?.message ?? 'no reason given'}`
+  if (isTrue(live, 'Failed')) return `failed: ${conditionOf(live, 'Failed')?.message ?? 'no reason given'}`
   if (live.spec?.suspend === true) return 'suspended'
   return `${live.status?.succeeded ?? 0} of ${count(live.spec?.completions ?? 1, 'pod')} done`
 }
@@ -129,7 +120,7 @@ const job = (live: Live): Answer => {
 const when =
   (type: string) =>
   (live: Live): Answer => {
-    const found = condition(live, type)
+    const found = conditionOf(live, type)
     const isOld = (found?.observedGeneration ?? live.metadata.generation ?? 0) < (live.metadata.generation ?? 0)
     if (found?.status === 'True' && !isOld) return true
     const not = `not ${type.toLowerCase()}`
@@ -154,8 +145,7 @@ const claim = (live: Live): Answer => {
 
 const service = (live: Live): Answer => {
   if (live.spec?.type !== 'LoadBalancer') return true
-  const [address] = live.status?.loadBalancer?.ingress ?? []
-  return address?.ip !== undefined || address?.hostname !== undefined ? true : 'no address yet'
+  return addressOf(live) === undefined ? 'no address yet' : true
 }
 
 const byKind: Readonly<Record<string, (live: Live) => Answer>> = {

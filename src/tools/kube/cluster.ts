@@ -1,23 +1,23 @@
 import {LkeobsError} from '../../errors.ts'
 import type {ProgramName} from '../../programs/catalogue.ts'
-import {Secret} from '../../secret.ts'
+import {revealed, Secret, secretsIn} from '../../secret.ts'
 import type {Shell} from '../shell.ts'
 import {openApi, query} from './api.ts'
+import {type Condition, isTrue} from './condition.ts'
 import {createDiscovery} from './discovery.ts'
 import {createExec} from './exec.ts'
 import {openForwards} from './forwards.ts'
 import type {Clusters, Kind, Kube, KubeObject, KubeTarget, Ref} from './kube.ts'
 import {applyArgs, kubectlArgs, nudgeArgs, removeArgs} from './kubectl.ts'
-import {asKept, revealed, secretsIn, shown, without} from './objects.ts'
+import {asKept, shown, without} from './objects.ts'
 import {refusal} from './refusal.ts'
 
 const writeMs = 120_000
 const pageSize = 500
 
-type Pod = KubeObject & {readonly status?: {readonly conditions?: readonly {readonly type: string; readonly status: string}[]}}
+type Pod = KubeObject & {readonly status?: {readonly conditions?: readonly Condition[]}}
 
-const isReady = ({metadata, status}: Pod): boolean =>
-  metadata['deletionTimestamp'] === undefined && (status?.conditions ?? []).some(({type, status: is}) => type === 'Ready' && is === 'True')
+const isReady = (pod: Pod): boolean => pod.metadata['deletionTimestamp'] === undefined && isTrue(pod, 'Ready')
 
 type Programs = {readonly shell: Shell; readonly program: (name: ProgramName) => Promise<string>}
 

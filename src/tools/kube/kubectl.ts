@@ -8,10 +8,10 @@ export const kubectlArgs = (target: KubeTarget): readonly string[] => ['--contex
 export const kubectl = (target: KubeTarget, ...words: readonly string[]): string =>
   typed({file: 'kubectl', args: [...kubectlArgs(target), ...words]})
 
-/** `deployment.v1.apps`, `configmap` */
-const typeOf = ({apiVersion, kind}: Kind): string => {
+/** As kubectl takes it: `statefulset`, `certificate.cert-manager.io`. */
+export const resourceOf = ({apiVersion, kind}: Kind): string => {
   const [group = '', version] = apiVersion.split('/')
-  return version === undefined ? kind.toLowerCase() : `${kind.toLowerCase()}.${version}.${group}`
+  return version !== undefined && group.includes('.') ? `${kind.toLowerCase()}.${group}` : kind.toLowerCase()
 }
 
 export const applyArgs = (force: boolean | undefined, file: string): readonly string[] => [
@@ -30,7 +30,7 @@ export const nudgeArgs = (
 
 export const removeArgs = (ref: Ref): readonly string[] => [
   'delete',
-  typeOf(ref),
+  resourceOf(ref),
   ref.name,
   ...(ref.namespace === undefined ? [] : ['--namespace', ref.namespace]),
   '--wait=false',

@@ -1,17 +1,5 @@
-import {Secret} from '../../secret.ts'
+import {plain, Secret} from '../../secret.ts'
 import type {KubeObject} from './kube.ts'
-
-/** JSON, which is YAML as well, with its Secrets revealed: for the stdin of a program and nothing else. */
-export const revealed = (value: unknown): string =>
-  JSON.stringify(value, function (this: Record<string, unknown>, key, made: unknown) {
-    const original = this[key]
-    return original instanceof Secret ? original.reveal() : made
-  })
-
-export const secretsIn = (value: unknown): readonly string[] => {
-  if (value instanceof Secret) return [value.reveal()]
-  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(secretsIn) : []
-}
 
 /** What a program said, without the secrets that were handed to it. */
 export const without = (secrets: readonly string[], text: string): string =>
@@ -27,10 +15,7 @@ export const asKept = (object: KubeObject): KubeObject => {
     readonly data?: object
   }
   if (object.kind !== 'Secret' || stringData === undefined) return object
-  const encoded = Object.entries(stringData).map(([key, value]) => {
-    const text = value instanceof Secret ? value.reveal() : value
-    return [key, new Secret(Buffer.from(text).toString('base64'))]
-  })
+  const encoded = Object.entries(stringData).map(([key, value]) => [key, new Secret(Buffer.from(plain(value)).toString('base64'))])
   return {...rest, data: {...rest.data, ...(Object.fromEntries(encoded) as Record<string, Secret>)}}
 }
 
