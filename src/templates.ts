@@ -72,6 +72,7 @@ export type ValuesTemplates = {
   'cert-manager.yaml': {readonly name: string; readonly namespace: string}
   'collector.yaml': {
     readonly name: string
+    readonly args: readonly string[]
     readonly image: object
     readonly config: object
     readonly otlp: object

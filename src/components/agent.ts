@@ -13,11 +13,17 @@ import {digestOf} from './values.ts'
 /** The hub's root CA in the agent's hands. The collector reads it only when it starts (core#11111). */
 export const hubCaFile = 'hub-ca.pem'
 
+/**
+ * A line of a log file is in the queue before the place it was read at is kept. Without this gate lines wait for a moment in
+ * memory, and a kill -9 in that moment loses them.
+ */
+const gates = ['--feature-gates=stanza.synchronousLogEmitter']
+
 export const agent = (edge: string, at: Place, gateway: string, logs: readonly string[]): Component => ({
   name: 'agent',
   title: 'agent',
   program: 'otelcol',
-  args: [`--config=${at.file('agent.yaml')}`],
+  args: [`--config=${at.file('agent.yaml')}`, ...gates],
   files: {
     'agent.yaml': toYaml(
       literal(
@@ -88,7 +94,7 @@ export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Relea
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', config, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
+    ...collectorValues({name: 'agent', config, args: gates, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

@@ -100,6 +100,8 @@ const closed = {enabled: false}
 export const collectorValues = (collector: {
   readonly name: string
   readonly config: object
+  /** Beside its configuration. */
+  readonly args?: readonly string[]
   /** Whether its Service takes OTLP from workloads. */
   readonly takesOtlp: boolean
   /** Whether it is given a token for the API server. */
@@ -111,6 +113,7 @@ export const collectorValues = (collector: {
   return renderValues('collector.yaml', {
     name: collector.name,
     image: {repository: `${registry}/${repository}`, tag, pullPolicy: 'IfNotPresent'},
+    args: forTpl(collector.args ?? []),
     config: forTpl(collector.config),
     otlp: collector.takesOtlp ? open(ports.otlpGrpc) : closed,
     otlpHttp: collector.takesOtlp ? open(ports.otlpHttp) : closed,

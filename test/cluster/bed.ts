@@ -78,12 +78,14 @@ export const helm = async (cluster: ClusterName, ...args: readonly string[]): Pr
   shell.run({file: await programPath('helm'), args: ['--kubeconfig', files.admin(cluster), ...args]})
 
 /** A line that a command has told a person to type. */
-export const typedLine = async (line: string): Promise<string> =>
-  shell.run({
+export const typedLine = async (line: string): Promise<string> => {
+  const programs = await Promise.all((['kubectl', 'helm'] as const).map(programPath))
+  return shell.run({
     file: 'sh',
     args: ['-c', line],
-    env: {PATH: `${path.dirname(await programPath('kubectl'))}:${env('PATH') ?? ''}`},
+    env: {PATH: [...programs.map((program) => path.dirname(program)), env('PATH')].join(':')},
   })
+}
 
 /** What kubectl gets, as an object. */
 export const get = async <T>(cluster: ClusterName, ...args: readonly string[]): Promise<T> =>

@@ -111,7 +111,9 @@ const allReady = (cluster: ClusterName, namespace: string, release: string, coun
     120_000,
   )
 
-describe.skipIf(missing)(`on two clusters${missing === undefined ? '' : ` (not run: ${missing})`}`, () => {
+if (missing !== undefined) say(`  not run: ${missing}`)
+
+describe.skipIf(missing)('on two clusters', () => {
   beforeAll(async () => {
     const started = Date.now()
     say('  the clusters are made anew …')

@@ -120,7 +120,7 @@ export const faultsOf = ({folder, fleet, note, succeeded, failure}: Bed): void =
         {code: 'LKO-3112', exit: 4},
         /The context hub leads to edge-1 \(edge of the fleet acme\), not to hub \(hub of acme\)/,
       )
-      expect(next[0]).toMatch(/^kubectl .*--context hub get namespace lkeobs/)
+      expect(next[0]).toMatch(/^kubectl --context hub .*get namespace lkeobs/)
       await rm(kubeconfig)
     })
 
@@ -274,7 +274,7 @@ export const faultsOf = ({folder, fleet, note, succeeded, failure}: Bed): void =
         {code: 'LKO-3110', exit: 5},
         /scraper in the namespace lkeobs is a release of the chart dcgm-exporter/,
       )
-      expect(next[0]).toMatch(/^helm .*-n lkeobs list$/)
+      expect(await typedLine(next[0] ?? '')).toMatch(/scraper.*dcgm-exporter/)
       await helm('edge', 'uninstall', 'scraper', '-n', 'lkeobs')
       await mended(edgeJoin)
     })

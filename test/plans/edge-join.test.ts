@@ -73,7 +73,7 @@ test('an edge joins by these writes, and by none the second time', async () => {
       write edge-2/agent/hub-ca.pem
     agent on edge-2
       write edge-2/agent/agent.yaml
-      start edge-2/agent: otelcol --config=edge-2/agent/agent.yaml"
+      start edge-2/agent: otelcol --config=edge-2/agent/agent.yaml --feature-gates=stanza.synchronousLogEmitter"
   `)
   expect(await world.play(joining(world, 'edge-2'))).toBe('')
 })
@@ -121,7 +121,7 @@ test('another endpoint gives the agent another configuration, and nothing else',
     "agent on edge-1
       stop edge-1/agent
       write edge-1/agent/agent.yaml
-      start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml"
+      start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml --feature-gates=stanza.synchronousLogEmitter"
   `)
   expect(await world.play(joining(world, 'edge-1', moved))).toBe('')
 })
@@ -134,6 +134,6 @@ test('more log files give the agent another configuration, and nothing else', as
     'agent on edge-1',
     '  stop edge-1/agent',
     '  write edge-1/agent/agent.yaml',
-    '  start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml',
+    '  start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml --feature-gates=stanza.synchronousLogEmitter',
   ])
 })

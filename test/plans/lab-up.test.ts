@@ -131,7 +131,7 @@ test('a lab of one edge comes up by these writes, and by none the second time', 
       write edge-1/agent/hub-ca.pem
     agent on edge-1
       write edge-1/agent/agent.yaml
-      start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml"
+      start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml --feature-gates=stanza.synchronousLogEmitter"
   `)
   expect(await world.play(await lab(world))).toBe('')
 })
@@ -208,7 +208,7 @@ test('a disk that is full says so, and the run goes on once there is room', asyn
   expect((await world.play(plan)).split('\n').filter((line) => line.startsWith('  '))).toEqual([
     '  write edge-1/agent/hub-ca.pem',
     '  write edge-1/agent/agent.yaml',
-    '  start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml',
+    '  start edge-1/agent: otelcol --config=edge-1/agent/agent.yaml --feature-gates=stanza.synchronousLogEmitter',
   ])
 })
 

@@ -403,6 +403,12 @@ describe('judge', () => {
     expect(verdict(taken(scaled, ['f:spec', 'f:replicas']))).toBe('different by hand: spec.replicas')
   })
 
+  test('scaled to 0 it has no owner: by hand where this very wish is known to have been applied', () => {
+    const chart = {...live({replicas: 0}), metadata: {name: 'it', namespace: 'lkeobs', labels: {app: 'otel'}, managedFields: []}}
+    expect(judge(applied, chart, ['helm'])).toMatchObject({state: 'different', byHand: false})
+    expect(judge(applied, chart, ['helm'], {recorded: true})).toMatchObject({state: 'different', byHand: true})
+  })
+
   test('scaled by an autoscaler: foreign', () => {
     const scaler = managed('kube-controller-manager', 'Update', {'f:spec': {'f:replicas': {}}}, {subresource: 'scale'})
     expect(verdict(taken(live({replicas: 2, managed: [scaler]}), ['f:spec', 'f:replicas']))).toBe(
