@@ -1,12 +1,12 @@
 import {isDeepStrictEqual} from 'node:util'
 import type {Release} from '../../components/release.ts'
 import {chartOf} from '../../components/charts.ts'
-import {LkeobsError} from '../../errors.ts'
+import {LkeobsError, messageOf} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
 import {manifestOf} from '../../templates.ts'
 import {helmLines, type InstalledRelease, releasesIn} from '../../tools/helm.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
-import {findings, firstOf, waiting} from './applied.ts'
+import {findings, firstOf, refOf, waiting} from './applied.ts'
 import {fieldManager} from './names.ts'
 import {chartSource, type Site} from './site.ts'
 
@@ -71,19 +71,31 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
           await kube.remove({apiVersion: 'v1', kind: 'Secret', name: there.secretName, namespace: wish.namespace})
         }
       }
+      const recorded = there?.status === 'deployed'
       const differing =
-        there?.status === 'deployed'
-          ? (await findings(kube, objectsOf(there), releaseManagers, {recorded: true})).filter(({differs}) => differs)
+        there && !interrupted.test(there.status)
+          ? (await findings(kube, objectsOf(there), releaseManagers, {recorded})).filter(({differs}) => differs)
           : []
       const byHand = differing.filter((one) => one.byHand)
       for (const {seen} of byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
       const isSame = there !== undefined && differing.length === 0 && (await hasThese(wish, there))
       if (isSame) return
       const {name, namespace, values} = wish
-      await helm.upgrade(
-        {name, namespace, values, chart: await chartSource(site, wish.chart), file: site.file(`${name}.values.yaml`)},
-        {force: byHand.length > 0},
-      )
+      const chart = await chartSource(site, wish.chart)
+      const upgrade = () =>
+        helm.upgrade({name, namespace, values, chart, file: site.file(`${name}.values.yaml`)}, {force: byHand.length > 0})
+      try {
+        await upgrade()
+      } catch (error) {
+        // a port that was given another number is another element of the list, and both cannot have one name: only a new Service has ours alone
+        const services = byHand.map(({wish: object}) => object).filter(({kind}) => kind === 'Service')
+        if (services.length === 0 || !/Duplicate value/.test(messageOf(error))) throw error
+        for (const service of services) {
+          tell(`Service ${service.metadata.name} cannot take its own ports back: made anew`, 'lasting')
+          await kube.remove(refOf(service))
+        }
+        await upgrade()
+      }
     },
     watch: wait.watch,
     async wish() {
