@@ -21,7 +21,7 @@ export const openFleet = (file: FleetFile, tools: Tools, ways: Ways = {}): Fleet
     edges: file.fleet.edges.map((edge) =>
       edge.platform.kubernetes
         ? openKubernetesEdge(file, edge, edge.platform.kubernetes, hub, tools, ways)
-        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, tools),
+        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, hub, tools),
     ),
   }
 }

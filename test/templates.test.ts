@@ -20,7 +20,7 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     api: {listen: '127.0.0.1:1', url: 'https://127.0.0.1:1'},
     cluster: {listen: '127.0.0.1:2', url: 'https://127.0.0.1:2'},
     tls: {certificate: '/tls.pem', key: '/key.pem', ca: '/ca.pem'},
-    seal: {keyId: 'lab-1', key: 'file:///seal.key'},
+    seal: {static: {current_key_id: 'lab-1', current_key: 'file:///seal.key'}},
     peers: [{address: 'https://a:1'}, {address: odd}],
   },
   'vault-agent.yaml': {
@@ -46,7 +46,9 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
 const names = Object.keys(fixtures) as (keyof Templates)[]
 
 test('every template has a fixture, and every fixture a template', () => {
-  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'))
+  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter(
+    (name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'),
+  )
   expect(names.toSorted()).toEqual(files.toSorted())
 })
 

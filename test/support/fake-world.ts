@@ -34,10 +34,14 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
   const program = path.basename(file)
   if (program === 'prometheus') return {listens: [`${flags.get('web.listen-address')}/-/ready`], needs: []}
   if (program === 'bao') {
-    const {listener, seal} = parse(config) as {listener?: [{tcp: Record<string, string>}]; seal?: [{static: {current_key: string}}]}
+    const {listener, seal} = parse(config) as {
+      listener?: [{tcp: Record<string, string>}]
+      seal?: [{static?: {current_key: string}; transit?: {token: string; tls_ca_cert: string}}]
+    }
     const {address = '', tls_cert_file: tls = ''} = listener?.[0].tcp ?? {}
-    const key = seal?.[0].static.current_key.replace('file://', '')
-    return listener ? {listens: [address], needs: [tls, key ?? '']} : {listens: [], needs: []}
+    const {static: own, transit} = seal?.[0] ?? {}
+    const opens = transit ? [transit.token, transit.tls_ca_cert] : [own?.current_key ?? '']
+    return listener ? {listens: [address], needs: [tls, ...opens.map((file) => file.replace('file://', ''))]} : {listens: [], needs: []}
   }
   if (program === 'otelcol') {
     const {extensions} = parse(config) as {extensions: {health_check: {endpoint: string}}}
@@ -246,6 +250,8 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
             throw error
           }
         },
+        // what is not JSON is tried on the real one
+        raw: async () => undefined,
         async accepts() {
           try {
             return (await loggedIn()) !== undefined
@@ -273,6 +279,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     return {
       files: {
         read: reading((file: string) => files.get(file)),
+        readBytes: reading((file: string) => {
+          const text = files.get(file)
+          return text === undefined ? undefined : Buffer.from(text)
+        }),
         exists: reading((target: string) => [...files.keys()].some((file) => file === target || file.startsWith(`${target}/`))),
         list: reading((folder: string) => [
           ...new Set(
@@ -282,7 +292,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           ),
         ]),
         async write(file, content, mode = 0o600) {
-          const value = content instanceof Secret ? content.reveal() : content
+          const value = content instanceof Secret ? content.reveal() : Buffer.from(content).toString()
           if (content instanceof Secret) keepSecret(value)
           else noSecretIn(value)
           const notes = [content instanceof Secret ? 'secret' : '', mode === 0o600 ? '' : `0${mode.toString(8)}`].filter(Boolean)
@@ -335,6 +345,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           const found = running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))
           return found && {pid: found.pid, shown: found.file}
         }),
+        freePorts: reading((count: number) => Array.from({length: count}, (_, index) => 40_000 + index)),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
         tail: reading((log: string) => (files.get(log) ?? '').split('\n')),
       },
