@@ -36,6 +36,9 @@ export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
   )
 }
 
+/** The hub or edge of that name. Throws LKO-1003 naming those there are. */
+export const clusterOf = (fleet: Fleet, name: string): HubCluster | EdgeCluster => (name === fleet.hub.name ? fleet.hub : edgeOf(fleet, name))
+
 /** The edges of these names, or all of them. Throws LKO-1003 where that is none. */
 export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): readonly EdgeCluster[] => {
   if (names !== undefined) return names.map((name) => edgeOf(fleet, name))
