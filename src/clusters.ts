@@ -37,7 +37,8 @@ export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
 }
 
 /** The hub or edge of that name. Throws LKO-1003 naming those there are. */
-export const clusterOf = (fleet: Fleet, name: string): HubCluster | EdgeCluster => (name === fleet.hub.name ? fleet.hub : edgeOf(fleet, name))
+export const clusterOf = (fleet: Fleet, name: string): HubCluster | EdgeCluster =>
+  name === fleet.hub.name ? fleet.hub : edgeOf(fleet, name)
 
 /** The edges of these names, or all of them. Throws LKO-1003 where that is none. */
 export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): readonly EdgeCluster[] => {

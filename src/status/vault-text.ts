@@ -45,7 +45,8 @@ const nextOf = (all: readonly VaultStatus[], hub: string): readonly string[] => 
   const ill = all.filter(({ok}) => !ok)
   if (ill.length === 0) return ['lkeobs vault snapshot --out FILE']
   // edges open by themselves, or with a run, when the hub does
-  if (ill.some(({cluster, sealedBy}) => cluster === hub || sealedBy?.answers === false)) return ['lkeobs hub init          (starts what does not run)']
+  if (ill.some(({cluster, sealedBy}) => cluster === hub || sealedBy?.answers === false))
+    return ['lkeobs hub init          (starts what does not run)']
   return ill.map(({cluster}) => `lkeobs edge join ${cluster}`)
 }
 

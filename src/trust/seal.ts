@@ -158,3 +158,6 @@ export const checkSeal = async (
       next: [`edit the fleet file   (${name}: vault.seal: ${had})`],
     })
 }
+
+/** How a static key is called in a cluster's configuration, which what it has sealed says too. */
+export const sealKeyIdOf = ({site}: Pick<Cluster, 'site'>): string => (site === undefined ? 'lab-1' : 'static-1')

@@ -3,7 +3,7 @@ import type {Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
 import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
 import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
-import {sealCaFile, sealStanza, sealTokenFile} from '../../trust/seal.ts'
+import {sealCaFile, sealKeyIdOf, sealStanza, sealTokenFile} from '../../trust/seal.ts'
 import type {Cluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
 import {namespace, ports, secretOf} from './names.ts'
@@ -53,7 +53,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
     seal: sealStanza(
       sealsAt
         ? {type: 'transit', edge: cluster, token: secretFile(sealTokenFile), ca: secretFile(sealCaFile), ...sealsAt}
-        : {type: 'static', keyId: 'static-1', key: secretFile(sealKeyFile)},
+        : {type: 'static', keyId: sealKeyIdOf({site}), key: secretFile(sealKeyFile)},
     ),
     peers: [],
   })

@@ -15,7 +15,7 @@ import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
-import {sealCaFile, sealTokenFile, type SealWish} from '../../trust/seal.ts'
+import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent} from './leaf.ts'
@@ -31,13 +31,11 @@ type Parts = {
   readonly components: readonly Component[]
 }
 
-const sealKeyId = 'lab-1'
-
 /** The seal of a cluster's nodes: an edge of the hub's, when that unseals it. */
 const sealOf = ({place, cluster}: Machine, seal: Seal, {sealsAt = {address: ''}}: Pick<HubCluster, 'sealsAt'>): SealWish => {
   const {file} = place('vault')
   return seal === 'static'
-    ? {type: 'static', keyId: sealKeyId, key: file(sealKeyFile)}
+    ? {type: 'static', keyId: sealKeyIdOf({}), key: file(sealKeyFile)}
     : {type: 'transit', edge: cluster, token: file(sealTokenFile), ca: file(sealCaFile), ...sealsAt}
 }
 
