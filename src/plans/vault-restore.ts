@@ -6,7 +6,7 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
-import {askNode, inspectSnapshot, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
+import {askNode, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
 import {checkOrigin, type Marker, markerIn, type Note, noteFile} from '../trust/drill.ts'
 import {vaultUp} from './vault.ts'
 
@@ -81,7 +81,7 @@ export const vaultRestore = (restore: Restore, force: boolean): Plan => {
     ...cluster.prepared(),
     ...vaultUp(cluster),
     {
-      title: `nothing is lost on ${cluster.name}: its Vault is new, already restored, or replaced on purpose`,
+      title: `Vault of ${cluster.name} is new, or has that marker already, or is replaced on purpose`,
       async done() {
         if (force || (await markerIn(cluster.vault))?.id === wanted) return true
         const held = await heldBy(cluster.vault)
@@ -92,7 +92,7 @@ export const vaultRestore = (restore: Restore, force: boolean): Plan => {
       },
       apply: async () => undefined,
     },
-    restored(cluster, found, () => wanted),
+    restored(cluster, found, () => wanted, force),
   ]
   return {command: `vault restore ${found.file}`, title: `Vault of ${cluster.name} becomes what it was in ${found.file}.`, steps}
 }
@@ -103,30 +103,45 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
   return Object.keys((await vault.read<Record<string, object>>('sys/mounts')) ?? {}).filter((mount) => !founded.has(mount))
 }
 
-/** Every node has the snapshot, and is open. The marker tells, so a run that was killed goes on here. */
-const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string | undefined): Step => ({
-  title: `${file} restored into Vault of ${cluster.name}, all nodes open`,
-  patienceMs: 120_000,
-  async done() {
-    try {
-      // opened anew each time: a token of before is none of what was restored
-      const nodes = cluster.vaultNodes()
-      const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
-      const open = answers.filter((answer) => answer?.seal.sealed === false).length
-      const leader = nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]
-      if (!leader) return 'nobody leads'
-      const marker = await markerIn(leader.vault)
-      if (marker === undefined || marker.id !== wanted()) return 'it holds something else'
-      return open === nodes.length ? true : `${open} of ${nodes.length} nodes open`
-    } catch (error) {
-      return messageOf(error)
-    }
-  },
-  async apply() {
-    const nodes = cluster.vaultNodes()
-    const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
-    const leader = nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]
-    if (!leader) throw new LkeobsError('LKO-5001', `${cluster.name}: none of ${nodes.length} nodes leads.`)
-    if ((await markerIn(leader.vault))?.id !== wanted()) await uploadSnapshot(leader.vault, bytes)
-  },
-})
+/** The nodes that are open, and the one that leads. Opened anew each time: a token of before is none of what was restored. */
+const nodesNow = async (cluster: Cluster) => {
+  const nodes = cluster.vaultNodes()
+  const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
+  return {
+    all: nodes.length,
+    open: answers.filter((answer) => answer?.seal.sealed === false).length,
+    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.vault,
+  }
+}
+
+/**
+ * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
+ * on here; by force it is restored whatever is there, for what came after the snapshot has the same marker.
+ */
+const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string | undefined, force: boolean): Step => {
+  let isDue = force
+  return {
+    title: `${file} restored into Vault of ${cluster.name}, all nodes open and voting`,
+    patienceMs: 120_000,
+    async done() {
+      if (isDue) return 'to be replaced'
+      try {
+        const {all, open, leader} = await nodesNow(cluster)
+        if (!leader) return 'nobody leads'
+        const marker = await markerIn(leader)
+        if (marker === undefined || marker.id !== wanted()) return 'it holds something else'
+        if (open < all) return `${open} of ${all} nodes open`
+        const voters = (await raftServers(leader)).filter(({voter}) => voter).length
+        return voters === all ? true : `${voters} of ${all} nodes have a vote`
+      } catch (error) {
+        return messageOf(error)
+      }
+    },
+    async apply() {
+      const {all, leader} = await nodesNow(cluster)
+      if (!leader) throw new LkeobsError('LKO-5001', `${cluster.name}: none of ${all} nodes leads.`)
+      if (isDue || (await markerIn(leader))?.id !== wanted()) await uploadSnapshot(leader, bytes)
+      isDue = false
+    },
+  }
+}

@@ -151,6 +151,7 @@ const findingsOf = (nodes: readonly VaultNodeStatus[], raft: Raft | undefined, f
   const closed = closedWords(sealed, silent, nodes.length)
   const ended = nodes.filter(({certificateDaysLeft: days}) => days !== undefined && days < 0)
   const ending = nodes.filter(({certificateDaysLeft: days}) => days !== undefined && days >= 0 && days < soonDays)
+  const voteless = nodes.filter(({raft: own}) => own?.voter === false).map(({name}) => name)
   const absent = raft ? nodes.filter(({name}) => !raft.servers.some(({node_id: id}) => id === name)) : []
   return {
     problems: [
@@ -158,8 +159,9 @@ const findingsOf = (nodes: readonly VaultNodeStatus[], raft: Raft | undefined, f
       ...(closed === '' && fault !== undefined ? [`it would not open again: ${fault}`] : []),
       ...(bare > 0 ? [`${bare} of ${nodes.length} not initialised`] : []),
       ...(closed === '' && bare === 0 && count('leader') === 0 ? ['nobody leads'] : []),
-      ...(raft && raft.health?.healthy !== true ? ['autopilot says: not healthy'] : []),
-      ...absent.map(({name}) => `${name} is not in the Raft`),
+      ...(voteless.length > 0 ? [`${voteless.join(', ')}: no vote yet; a node that joined gets it after ten seconds`] : []),
+      ...(raft && voteless.length === 0 && raft.health?.healthy !== true ? ['autopilot says that the Raft is not healthy'] : []),
+      ...absent.filter(({state}) => state !== 'no answer').map(({name}) => `${name} is not in the Raft`),
       ...ended.map(({name}) => `the certificate of ${name} is over`),
     ],
     warnings: ending.map(({name, certificateDaysLeft: days}) => `the certificate of ${name} ends in ${days} days`),

@@ -79,14 +79,14 @@ export const downloadSnapshot = async (vault: Vault): Promise<Uint8Array> => {
  * Replaces all that the Raft holds. Not by force: so the node itself says whether its seal could open the snapshot, and
  * LKO-5202 is thrown before anything is replaced.
  */
-export const uploadSnapshot = async (leader: Vault, snapshot: Uint8Array): Promise<void> => {
+export const uploadSnapshot = async (leader: Vault, snapshot: Uint8Array, name = leader.address): Promise<void> => {
   const answer = await leader.raw(snapshotPath, {method: 'POST', body: snapshot, loggedIn: true, timeoutMs: transferMs})
-  if (!answer) throw new LkeobsError('LKO-5001', `${leader.address}: the restore broke off`)
+  if (!answer) throw new LkeobsError('LKO-5001', `${name}: the restore broke off`)
   if (answer.status < 300) return
   const why = errorsOf(answer)
   if (/different (autoseal key|set of unseal keys)|verify hash/.test(why))
-    throw new LkeobsError('LKO-5202', `${leader.address} cannot open it: its seal is another than that of the Vault it was taken from.`)
-  throw new LkeobsError('LKO-5002', `write ${snapshotPath} at ${leader.address}: ${why}`)
+    throw new LkeobsError('LKO-5202', `${name} cannot open it: its seal is another than that of the Vault it was taken from.`)
+  throw new LkeobsError('LKO-5002', `write ${snapshotPath} at ${name}: ${why}`)
 }
 
 /** What can be read of a snapshot by anybody. */

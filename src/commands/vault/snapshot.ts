@@ -38,7 +38,7 @@ export default class VaultSnapshot extends LkeobsCommand {
         lock: lockOf(fleet.file.folder),
         after: async (steps) => ({
           schema: 'lkeobs/vault-snapshot/v1',
-          data: {file: flags.out, note: noteFile(flags.out), ...(note && {...note, schema: undefined}), steps},
+          data: {file: flags.out, noteFile: noteFile(flags.out), note, steps},
           text: [
             `${flags.out}: Vault of ${name}, ${bytes(note?.bytes ?? 0)}, encrypted by its barrier. Without its seal (${note?.seal}) nobody can open it: keep that apart, and safe.`,
             nextCommands([`lkeobs vault restore ${flags.out} ${name} --drill`]),

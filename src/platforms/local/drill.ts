@@ -9,6 +9,7 @@ import type {Tools} from '../../tools/index.ts'
 import {uploadSnapshot} from '../../tools/vault-raft.ts'
 import {adminLogin, adminPasswordFile, adminUsername, sealKeyFile} from '../../trust/admin.ts'
 import {type Marker, markerIn} from '../../trust/drill.ts'
+import {hubSealFault} from '../../status/seals.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, HubCluster, Place} from '../platform.ts'
 import {recordOf, runs, stoppedProcess} from './process.ts'
@@ -24,9 +25,17 @@ export type Drill = {
 const node = 'node'
 const opensWithinMs = 30_000
 
+/** What opens each seal, of those that a machine can open. */
+const filesOf: Readonly<Record<string, readonly string[]>> = {static: [sealKeyFile], transit: [sealTokenFile, sealCaFile]}
+
 /** What the throw-away node is handed of the cluster's seal, by the name it has there too. Throws LKO-5208 where there is none. */
 const sealFiles = async ({cluster}: Drill): Promise<ReadonlyMap<string, Secret>> => {
-  const names = cluster.seal === 'static' ? [sealKeyFile] : [sealTokenFile, sealCaFile]
+  const names = filesOf[cluster.seal]
+  if (!names)
+    throw new LkeobsError(
+      'LKO-5208',
+      `Vault of ${cluster.name} is sealed by ${cluster.seal}: only as many of its key holders as the threshold can open the snapshot.`,
+    )
   const found = new Map<string, Secret>()
   for (const name of [...names, adminPasswordFile]) {
     const content = await cluster.read('vault', name)
@@ -63,6 +72,8 @@ const swept = async ({stateFolder, tools}: Pick<Drill, 'stateFolder' | 'tools'>)
 export const drilled = async (drill: Drill, snapshot: Uint8Array, tell: Tell): Promise<Marker> => {
   const {cluster, hub, stateFolder, tools} = drill
   const handed = await sealFiles(drill)
+  const fault = cluster.seal === 'transit' ? await hubSealFault(hub) : undefined
+  if (fault !== undefined) throw new LkeobsError('LKO-5208', `Vault of ${cluster.name}: ${fault}.`)
   await swept(drill)
   try {
     const folder = path.join(stateFolder, 'drill')
@@ -96,7 +107,7 @@ export const drilled = async (drill: Drill, snapshot: Uint8Array, tell: Tell): P
     const founded = async () => ((await own.accepts()) ? true : 'it founds itself')
     if ((await until(founded, {forMs: opensWithinMs, tell})) !== true)
       throw new LkeobsError('LKO-5205', 'The throw-away node did not found itself.')
-    await uploadSnapshot(own, snapshot)
+    await uploadSnapshot(own, snapshot, 'The throw-away node')
     tell('restored; logging in as the administrator')
     return await markerRead(() => open(adminLogin(cluster)), cluster, tell)
   } finally {
