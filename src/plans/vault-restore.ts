@@ -6,7 +6,7 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
-import {askNode, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
+import {askNode, autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
 import {checkOrigin, type Marker, markerIn, type Note, noteFile} from '../trust/drill.ts'
 import {vaultUp} from './vault.ts'
 
@@ -110,7 +110,7 @@ const nodesNow = async (cluster: Cluster) => {
   return {
     all: nodes.length,
     open: answers.filter((answer) => answer?.seal.sealed === false).length,
-    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.vault,
+    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.admin,
   }
 }
 
@@ -132,7 +132,8 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
         if (marker === undefined || marker.id !== wanted()) return 'it holds something else'
         if (open < all) return `${open} of ${all} nodes open`
         const voters = (await raftServers(leader)).filter(({voter}) => voter).length
-        return voters === all ? true : `${voters} of ${all} nodes have a vote`
+        if (voters < all) return `${voters} of ${all} nodes have a vote`
+        return (await autopilot(leader))?.healthy === true ? true : 'autopilot waits for the nodes to be steady'
       } catch (error) {
         return messageOf(error)
       }

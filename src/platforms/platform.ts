@@ -35,8 +35,8 @@ export type ComponentState = {
 /** What unseals a Vault: a key in its hands, or the hub's Vault. */
 export type Seal = 'static' | 'transit'
 
-/** One node of a Vault. */
-export type VaultNode = {readonly name: string; readonly vault: Vault}
+/** One node of a Vault: asked by anybody, and by the administrator. */
+export type VaultNode = {readonly name: string; readonly vault: Vault; readonly admin: Vault}
 
 /**
  * A cluster of the fleet, as its platform knows it: puts components there, hands them files, says how they are.
@@ -70,7 +70,7 @@ export type Cluster = {
   vaultRuns(): readonly Task[]
   /** How many nodes there are to be. */
   readonly vaultReplicas: number
-  /** Each of them, as the administrator. */
+  /** Each of them, asked alone. */
   vaultNodes(): readonly VaultNode[]
   /** What unseals them. */
   readonly seal: Seal

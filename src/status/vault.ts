@@ -71,8 +71,8 @@ const raftOf = async (nodes: readonly VaultNode[], states: readonly VaultNodeSta
   const open = ['leader', 'standby'].flatMap((state) => nodes.filter((_, index) => states[index]?.state === state))[0]
   if (!open) return {leftOut: 'peers and voters: no node is open'}
   return asAdministrator('peers and voters', async () => {
-    const servers = await raftServers(open.vault)
-    return {servers, health: await autopilot(open.vault)}
+    const servers = await raftServers(open.admin)
+    return {servers, health: await autopilot(open.admin)}
   })
 }
 

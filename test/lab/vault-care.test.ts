@@ -116,7 +116,7 @@ describe('seals of edges', () => {
     expect(await ask('lkeobs/edges/edge-2', {})).toEqual(['deny'])
   })
 
-  test.each(['edge-1', 'edge-2'])("%s: its Vault killed and started comes back unsealed by itself", async (edge) => {
+  test.each(['edge-1', 'edge-2'])('%s: its Vault killed and started comes back unsealed by itself', async (edge) => {
     await kill(edge, 'vault-0')
     expect((await vaults(edge)).vaults[0]).toMatchObject({ok: false, problems: ['no answer']})
     const join = await run('edge', 'join', edge, '--json')
@@ -146,7 +146,10 @@ describe('seals of edges', () => {
     const hub = hubVault()
     // a standby that is sealed goes; the leader goes last
     await hub.write('sys/seal').catch(() => undefined)
-    for (const {port} of hubNodes) await vaultOf('hub', port).write('sys/seal').catch(() => undefined)
+    for (const {port} of hubNodes)
+      await vaultOf('hub', port)
+        .write('sys/seal')
+        .catch(() => undefined)
     await eventually('the first node is sealed', async () => (await hubVault().sealStatus())?.sealed === true, 20_000)
     const open = await vaults('edge-2')
     expect(open.code).toBe(7)
@@ -303,7 +306,7 @@ describe('secrets', () => {
       await lkeobs(folder, ['vault', 'restore', 'hub.snap', '--dry-run'], {DEBUG: '*'}),
     ]
     clearInterval(watching)
-    for (const {code, stderr} of answers) expect(code, stderr).toBe(0)
+    for (const {code, stdout} of answers) expect(code, stdout).toBe(0)
     const logs = ['hub', 'edge-1', 'edge-2'].flatMap((cluster) =>
       readdirSync(state(cluster, 'logs')).map((name) => readFileSync(state(cluster, 'logs', name), 'latin1')),
     )

@@ -96,7 +96,12 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
     inside,
     vault,
     vaultReplicas: replicas,
-    vaultNodes: () => nodes.map((name) => ({name, vault: tools.vault({...throughPod(name), login: adminLogin(hands)})})),
+    vaultNodes: () =>
+      nodes.map((name) => ({
+        name,
+        vault: tools.vault(throughPod(name)),
+        admin: tools.vault({...throughPod(name), login: adminLogin(hands)}),
+      })),
     seal: sealsAt ? ('transit' as const) : ('static' as const),
     vaultSeals,
     vaultRuns: (): readonly Task[] => [

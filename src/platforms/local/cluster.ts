@@ -92,7 +92,10 @@ const opened = ({
     vault,
     vaultReplicas: replicas,
     vaultNodes: () =>
-      nodes.map(({name}) => ({name, vault: tools.vault({address: addressOf(name), ca: machine.rootCa, login: adminLogin(machine)})})),
+      nodes.map(({name}) => {
+        const target = {address: addressOf(name), ca: machine.rootCa}
+        return {name, vault: tools.vault(target), admin: tools.vault({...target, login: adminLogin(machine)})}
+      }),
     seal: seal.type,
     vaultRuns: () => [
       ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
