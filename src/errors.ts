@@ -247,7 +247,7 @@ export const catalogue = {
     exit: exit.refused,
     title: 'The snapshot has another seal.',
     why: 'A snapshot can be opened only by the seal of the Vault it was taken from: the same static key, or for an edge with seal transit the same key in the hub. The node saw that it cannot, before anything was replaced.',
-    fix: "Bring back that seal: the file `seal.key` of the cluster's Vault (on Kubernetes the Secret vault-seal-key), or for an edge restore the hub first. Without it nobody can open the snapshot.",
+    fix: "Bring back that seal: the file `seal.key` of the cluster's Vault (on Kubernetes the Secret vault-seal), or for an edge restore the hub first. Without it nobody can open the snapshot.",
   },
   'LKO-5203': {
     exit: exit.usage,

@@ -1,4 +1,4 @@
-import path from 'node:path'
+import {relative} from 'node:path'
 import {adminPolicy, adminPolicyName, adminUsername} from '../trust/admin.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
@@ -45,7 +45,7 @@ export const initialize = (adminPassword: string) => [
 ]
 
 /** One node of a cluster's Vault (OpenBao, Raft, TLS, sealed by a key in a file). */
-export const vaultNode = ({name, at, joins, ca, seal, adminPassword}: Node): Component => {
+export const vaultNode = ({name, at, joins, ca, seal: wish, adminPassword}: Node): Component => {
   const tls = at.file('tls.pem')
   const configuration = render('vault.yaml', {
     node: name,
@@ -53,7 +53,7 @@ export const vaultNode = ({name, at, joins, ca, seal, adminPassword}: Node): Com
     api: {listen: at.address('api'), url: `https://${at.address('api')}`},
     cluster: {listen: at.address('cluster'), url: `https://${at.address('cluster')}`},
     tls: {certificate: tls, key: tls, ca},
-    seal: sealStanza(seal),
+    seal: sealStanza(wish),
     peers: joins.map((peer) => ({address: `https://${peer.address('api')}`})),
   })
   const self = joins.length === 0 ? {initialize: initialize(adminPassword)} : {}
@@ -66,7 +66,7 @@ export const vaultNode = ({name, at, joins, ca, seal, adminPassword}: Node): Com
     // killed after it had made its Raft log and before its barrier: nothing was in it yet
     cutOff: {says: 'cluster already has state', remove: 'data'},
     // it reads its certificate when it starts, and what opens its seal
-    restartOn: ['tls.pem', ...(seal.type === 'transit' ? [seal.token, seal.ca].map((file) => path.relative(at.folder, file)) : [])],
+    restartOn: ['tls.pem', ...(wish.type === 'transit' ? [wish.token, wish.ca].map((file) => relative(at.folder, file)) : [])],
     url: `https://${at.address('api')}`,
     async ready({files, vault}) {
       const pem = async () => (await files.read(ca)) ?? ''

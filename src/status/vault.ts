@@ -141,7 +141,12 @@ const spare = (voters: readonly VaultNodeStatus[]): number => {
   return Math.max(0, voters.filter(({raft}) => raft?.healthy).length - quorum)
 }
 
-const shown = ({fault: _, leftOut: __, ...rest}: Unsealer) => rest
+const shown = ({hub, answers, tokenDaysLeft, tokenRenewed}: Unsealer) => ({
+  hub,
+  answers,
+  ...(tokenDaysLeft !== undefined && {tokenDaysLeft}),
+  ...(tokenRenewed !== undefined && {tokenRenewed}),
+})
 
 type Raft = {readonly servers: readonly RaftServer[]; readonly health: Autopilot | undefined}
 

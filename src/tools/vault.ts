@@ -212,8 +212,8 @@ export const openVault: OpenVault = (target) => {
     },
     async write<T>(path: string, data: Readonly<Record<string, unknown>> = {}) {
       const answer = await asked<{data?: T; auth?: T} | ''>(address, `write ${path}`, (await loggedIn()).write(path, data))
-      const {data: own, auth} = answer === '' || answer === undefined ? {} : answer
-      return (own ?? auth ?? {}) as T
+      const {data: kept, auth} = answer === '' || answer === undefined ? {} : answer
+      return (kept ?? auth ?? {}) as T
     },
     async lookup<T>(path: string, data: Readonly<Record<string, unknown>>) {
       const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, (await loggedIn()).write(path, data))

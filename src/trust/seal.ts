@@ -10,7 +10,7 @@ import {mounted, written} from './pki.ts'
 const sealMount = 'seals'
 
 /** What an edge's Vault is handed for that: its token, and the root CA of the hub. */
-export const sealTokenFile = 'seal.token'
+export const sealTokenFile = 'seal-token'
 export const sealCaFile = 'seal-ca.pem'
 
 /** How long a seal token lives without being renewed: as long as a hub may be away before its edges need new ones. */

@@ -105,7 +105,7 @@ describe('seals of edges', () => {
   test('the key in the hub may neither be exported nor deleted, and its token may do nothing else', async () => {
     const hub = hubVault()
     expect(await hub.read('seals/keys/edge-2')).toMatchObject({exportable: false, deletion_allowed: false, allow_plaintext_backup: false})
-    const token = readFileSync(state('edge-2', 'vault', 'seal.token'), 'utf8')
+    const token = readFileSync(state('edge-2', 'vault', 'seal-token'), 'utf8')
     const ask = async (where: string, body: object) => {
       const capabilities = await hub.write<Record<string, string[]>>('sys/capabilities', {token, paths: [where], ...body})
       return capabilities[where]
@@ -246,7 +246,7 @@ describe('snapshot and restore', () => {
     await first.ended
     const again = await run('vault', 'restore', 'hub.snap', '--yes', '--json')
     expect(again.code, again.stdout).toBe(0)
-    expect(() => process.kill(left, 0)).toThrow()
+    expect(() => process.kill(left, 0)).toThrow('ESRCH')
     expect(readdirSync(state())).not.toContain('drill')
     expect(await hubVault().read('lkeobs/before')).toEqual({secret})
     expect((await vaults('hub')).vaults[0]?.raft).toMatchObject({peers: 3, voters: 3, healthy: true})
@@ -285,7 +285,7 @@ describe('secrets', () => {
       ['hub', 'seal.key'],
       ['hub', 'admin.password'],
       ['edge-1', 'seal.key'],
-      ['edge-2', 'seal.token'],
+      ['edge-2', 'seal-token'],
       ['edge-2', 'admin.password'],
     ].map(([cluster = '', file = '']) => state(cluster, 'vault', file))
     for (const file of files) expect(statSync(file).mode & 0o077).toBe(0)

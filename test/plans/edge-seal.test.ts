@@ -1,16 +1,18 @@
 import {expect, test} from 'vitest'
+import {parse} from 'yaml'
 import {edgeOf, openFleet} from '../../src/clusters.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {edgeJoin} from '../../src/plans/edge-join.ts'
 import {hubInit} from '../../src/plans/hub-init.ts'
+import {render, renderTools} from '../../src/steps/render.ts'
 import {createX509} from '../../src/tools/x509.ts'
 import {checkSeal} from '../../src/trust/seal.ts'
 import {fakeWorld, type FakeWorld, fleetOf, remembered} from '../support/fake-world.ts'
 
 const plain = newLabFleet({edges: 1})
 const text = `${plain.trimEnd()}\n    vault: {seal: transit}\n`
-const opened = ({tools}: Pick<FakeWorld, 'tools'>, fleet = text) => {
-  const {hub, edges, file} = openFleet(fleetOf(fleet), tools)
+const opened = ({tools}: Pick<FakeWorld, 'tools'>, fleet = text, ways = {}) => {
+  const {hub, edges, file} = openFleet(fleetOf(fleet), tools, ways)
   return {hub, edge: edgeOf({hub, edges, file}, 'edge-1')}
 }
 const joining = (world: FakeWorld) => {
@@ -40,7 +42,7 @@ test('the hub makes key, policy and token before the Vault of the edge starts; a
       "  vault of hub: sys/policies/acl/lkeobs-seal-edge-1 policy='path "seals/encrypt/edge-1" {capabilities = ["update"]}",
       "  write edge-1/vault/seal-ca.pem",
       "  vault of hub: auth/token/create-orphan policies=["lkeobs-seal-edge-1"] period=2592000s no_default_policy=true display_name=seal-edge-1",
-      "  write edge-1/vault/seal.token (secret)",
+      "  write edge-1/vault/seal-token (secret)",
       "  write edge-1/vault/admin.password (secret)",
     ]
   `)
@@ -57,7 +59,7 @@ test('the token stands in a file that OpenBao reads, not in its configuration', 
     {
       transit: {
         address: 'https://127.0.0.1:14310',
-        token: `file://${world.folder}/edge-1/vault/seal.token`,
+        token: `file://${world.folder}/edge-1/vault/seal-token`,
         mount_path: 'seals/',
         key_name: 'edge-1',
         tls_ca_cert: `${world.folder}/edge-1/vault/seal-ca.pem`,
@@ -80,7 +82,7 @@ test('killed before any of its writes, a join goes on to the same end', async ()
 test('a token that the hub no longer knows is made anew, and Vault started with it', async () => {
   const world = await worldWithHub()
   await world.play(joining(world))
-  const token = () => world.files.get(`${world.folder}/edge-1/vault/seal.token`)
+  const token = () => world.files.get(`${world.folder}/edge-1/vault/seal-token`)
   const before = token()
   for (const data of world.vaults.values()) data.tokens.clear()
   const played = await world.play(joining(world))
@@ -114,4 +116,46 @@ test('a new edge may have either seal', async () => {
     const {hub, edge} = opened(world, fleet)
     await expect(checkSeal(edge, hub)).resolves.toBeUndefined()
   }
+})
+
+const kubernetes = (vault = '') => `apiVersion: lkeobs/v1
+fleet: acme
+hub: {name: hub, endpoint: 'hub.example.org:4317', platform: {kubernetes: {context: hub}}, vault: {${vault}}}
+edges: [{name: edge-1, platform: {kubernetes: {context: edge-1}}, vault: {seal: transit}}]
+`
+
+test('on Kubernetes the token is a Secret of its own, mounted into Vault, which may dial the hub', async () => {
+  const world = fakeWorld({x509})
+  const fleet = kubernetes("endpoint: 'vault.example.org:8443'")
+  const {hub, edge} = opened(world, fleet)
+  await checkSeal(edge, hub)
+  await world.play(hubInit(hub, world.tools))
+  await world.play(edgeJoin(hub, edge))
+  expect(await world.play(edgeJoin(opened(world, fleet).hub, opened(world, fleet).edge))).toBe('')
+
+  const tools = renderTools(world.tools)
+  const dry = opened({tools}, fleet, {rendered: true})
+  const {files} = await render(edgeJoin(dry.hub, dry.edge), dry.edge)
+  const values = files.get('edges/edge-1/vault.values.yaml') ?? ''
+  expect(values).toContain('secretName: vault-seal-token')
+  expect(values).toContain('secretName: vault-seal-ca')
+  expect(values).not.toMatch(/secretName: vault-seal$/m)
+  const {server} = parse(values) as {server: {ha: {raft: {config: string}}}}
+  // as text, which the chart takes for a template
+  for (const word of [
+    '"token": "file:///openbao/handed/vault-seal-token/seal-token"',
+    '"address": "https://vault.example.org:8443"',
+    '"tls_server_name": "vault.lkeobs.svc"',
+  ])
+    expect(server.ha.raft.config).toContain(word)
+  expect(files.get('edges/edge-1/network-policies.yaml')).toContain('port: 8443')
+  for (const content of files.values()) expect(content).not.toMatch(/s\.[0-9a-f]{24}/)
+})
+
+test('an edge cannot be sealed by a hub that it cannot reach', async () => {
+  const {hub, edge} = opened(fakeWorld({x509}), kubernetes())
+  await expect(checkSeal(edge, hub)).rejects.toMatchObject({code: 'LKO-5207'})
+  const mixed = kubernetes().replace('platform: {kubernetes: {context: hub}}', 'platform: {local: {ports: 14300}}')
+  const local = opened(fakeWorld({x509}), mixed)
+  await expect(checkSeal(local.edge, local.hub)).rejects.toMatchObject({code: 'LKO-5207'})
 })

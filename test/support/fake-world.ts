@@ -41,7 +41,7 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
     const {address = '', tls_cert_file: tls = ''} = listener?.[0].tcp ?? {}
     const {static: own, transit} = seal?.[0] ?? {}
     const opens = transit ? [transit.token, transit.tls_ca_cert] : [own?.current_key ?? '']
-    return listener ? {listens: [address], needs: [tls, ...opens.map((file) => file.replace('file://', ''))]} : {listens: [], needs: []}
+    return listener ? {listens: [address], needs: [tls, ...opens.map((name) => name.replace('file://', ''))]} : {listens: [], needs: []}
   }
   if (program === 'otelcol') {
     const {extensions} = parse(config) as {extensions: {health_check: {endpoint: string}}}
@@ -245,7 +245,12 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           if (hurried) vi.setSystemTime(Date.now() + 5000)
           try {
             const data = await at()
-            return {type: (dial ? undefined : vaultAt(address)?.seal) ?? 'static', initialized: data !== undefined, sealed: data === undefined, version: '2.7.2'}
+            return {
+              type: (dial ? undefined : vaultAt(address)?.seal) ?? 'static',
+              initialized: data !== undefined,
+              sealed: data === undefined,
+              version: '2.7.2',
+            }
           } catch (error) {
             if (error instanceof LkeobsError || String(error).includes('has no root CA yet')) return undefined
             throw error

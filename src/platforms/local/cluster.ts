@@ -175,7 +175,7 @@ export const openLocalEdge = (
   file: FleetFile,
   {name, logs, vault}: Edge,
   firstPort: number,
-  hub: Pick<HubCluster, 'sealsAt'>,
+  above: Pick<HubCluster, 'sealsAt'>,
   tools: Tools,
 ): EdgeCluster => {
   const cluster: LocalCluster = {name, role: 'edge', firstPort, stateFolder: stateFolderOf(file.folder)}
@@ -198,7 +198,7 @@ export const openLocalEdge = (
     tools,
     leaf,
     replicas: 1,
-    seal: sealOf(machine, vault.seal, hub),
+    seal: sealOf(machine, vault.seal, above),
     components: [component],
   })
   return {
