@@ -285,6 +285,12 @@ export const catalogue = {
     why: 'To open a snapshot in a throw-away node, its seal is needed: the static key, or for seal transit the token of the edge and the hub that answers. For a seal of shares, as many key holders as its threshold would have to give theirs to the throw-away node, which this version does not ask for.',
     fix: 'Bring up what the message names, then run the drill again.',
   },
+  'LKO-5209': {
+    exit: exit.refused,
+    title: 'The key that unseals an edge is gone.',
+    why: 'The edge was founded with a key in the Vault of the hub, and the hub no longer has it: it was founded anew, or restored from a snapshot that is older than the edge. A new key would open neither the Vault of the edge nor its snapshots, so none is made.',
+    fix: 'Restore a snapshot of the hub that is younger than the edge. Where there is none, found the edge anew: remove what its Vault keeps (on this machine .lkeobs/EDGE after `lkeobs lab down`, on Kubernetes the volume of Vault and the Secret vault-seal-token) and join it again.',
+  },
   'LKO-8001': {
     exit: exit.someFailed,
     title: 'Some edges failed.',

@@ -2,7 +2,7 @@ import {LkeobsError, messageOf} from '../errors.ts'
 import type {Cluster, HubCluster, Seal, VaultNode} from '../platforms/platform.ts'
 import {askNode, type Autopilot, autopilot, type NodeAnswer, type RaftServer, raftServers} from '../tools/vault-raft.ts'
 import {readCertificate} from '../tools/x509.ts'
-import {sealTokenOf} from '../trust/seal.ts'
+import {hasSealKey, sealTokenOf} from '../trust/seal.ts'
 import {closedWords, hubSealFault} from './seals.ts'
 
 export type VaultNodeStatus = {
@@ -82,9 +82,13 @@ type Unsealer = NonNullable<VaultStatus['sealedBy']> & {readonly fault?: string;
 const sealedBy = async (hub: HubCluster, edge: Cluster): Promise<Unsealer> => {
   const fault = await hubSealFault(hub)
   if (fault !== undefined) return {hub: hub.name, answers: false, fault}
-  const asked = await asAdministrator(`seal token of ${edge.name}`, () => sealTokenOf(hub.vault, edge))
+  const asked = await asAdministrator(`seal token of ${edge.name}`, async () => ({
+    hasKey: await hasSealKey(hub.vault, edge.name),
+    token: await sealTokenOf(hub.vault, edge),
+  }))
   if ('leftOut' in asked) return {hub: hub.name, answers: true, leftOut: asked.leftOut}
-  const token = asked.found
+  const {hasKey, token} = asked.found
+  if (!hasKey) return {hub: hub.name, answers: true, fault: "the hub's Vault, which unseals it, has lost its key"}
   if (typeof token === 'string') return {hub: hub.name, answers: true, fault: `its seal token: ${token}`}
   return {
     hub: hub.name,

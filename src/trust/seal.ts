@@ -51,7 +51,7 @@ export const sealsMounted = (hub: HubCluster, edges: readonly EdgeCluster[]): re
 export const sealedByHub = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => {
   const {name} = edge
   return [
-    sealKey(hub.vault, name),
+    sealKey(hub, edge),
     written(hub.vault, `policy of that key: ${name} may use it, nothing else`, `sys/policies/acl/${policyOf(name)}`, {
       policy: sealPolicy(name),
     }),
@@ -76,7 +76,7 @@ const sealPolicy = (edge: string): string =>
   ].join('\n')
 
 /** Without its key an edge's Vault never opens again, nor any snapshot of it: nobody may export or delete it. */
-const sealKey = (hub: Vault, edge: string): Step => {
+const sealKey = ({name: above, vault: hub}: HubCluster, {name: edge, read}: EdgeCluster): Step => {
   const path = `${sealMount}/keys/${edge}`
   const wish = {exportable: false, allow_plaintext_backup: false, deletion_allowed: false}
   const differing = (found: Readonly<Record<string, unknown>>) => Object.entries(wish).find(([key, value]) => found[key] !== value)?.[0]
@@ -84,7 +84,11 @@ const sealKey = (hub: Vault, edge: string): Step => {
     title: `key that unseals ${edge}: in the hub's Vault, not to be exported or deleted`,
     async done() {
       const found = await hub.read<Record<string, unknown>>(path)
-      if (found === undefined) return 'there is none'
+      if (found === undefined) {
+        // the token is handed over after the key was made: a new key would open nothing, and hide that the old one is gone
+        if ((await read('vault', sealTokenFile)) === undefined) return 'there is none'
+        throw new LkeobsError('LKO-5209', `Vault of ${above} has no key ${path}, and Vault of ${edge} was founded with it.`)
+      }
       const other = differing(found)
       return other === undefined ? true : `${other} is not false`
     },
@@ -94,6 +98,9 @@ const sealKey = (hub: Vault, edge: string): Step => {
     },
   }
 }
+
+/** Whether the hub still has the key of an edge. Needs the hub's administrator. */
+export const hasSealKey = async (hub: Vault, edge: string): Promise<boolean> => (await hub.read(`${sealMount}/keys/${edge}`)) !== undefined
 
 /** What the hub knows of a seal token. */
 export type SealToken = {

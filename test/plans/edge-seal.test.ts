@@ -91,6 +91,21 @@ test('a token that the hub no longer knows is made anew, and Vault started with 
   expect(await world.play(joining(world))).toBe('')
 })
 
+test('a key that the hub has lost is not replaced by one that opens nothing', async () => {
+  const world = await worldWithHub()
+  await world.play(joining(world))
+  for (const data of world.vaults.values()) data.mounts.get('seals')?.values.clear()
+  const before = world.transcript.length
+  await expect(world.play(joining(world))).rejects.toMatchObject({code: 'LKO-5209'})
+  expect(world.transcript).toHaveLength(before)
+})
+
+test('a hub that unseals edges is never made anew', () => {
+  const world = fakeWorld({x509})
+  expect(opened(world, plain).hub.vaultRemade).toBeDefined()
+  expect(opened(world).hub.vaultRemade).toBeUndefined()
+})
+
 test.each([
   ['transit', text, plain, 'static'],
   ['static', plain, text, 'transit'],

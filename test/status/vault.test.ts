@@ -26,9 +26,13 @@ type Wish = {
   readonly login?: boolean
   readonly nonVoters?: readonly string[]
   readonly token?: object | string
+  readonly keyless?: boolean
 }
 
-const clusterOf = (name: string, {nodes, seal = 'static', login = true, nonVoters = [], token}: Wish): Cluster & HubCluster => {
+const clusterOf = (
+  name: string,
+  {nodes, seal = 'static', login = true, nonVoters = [], token, keyless = false}: Wish,
+): Cluster & HubCluster => {
   const names = nodes.map((_, index) => `vault-${index}`)
   const sealOf = (node: Node | undefined): SealStatus | undefined =>
     node && {
@@ -48,6 +52,7 @@ const clusterOf = (name: string, {nodes, seal = 'static', login = true, nonVoter
       },
       async read(path: string) {
         if (!login) throw new LkeobsError('LKO-5002', 'log in as lkeobs: 400')
+        if (path.startsWith('seals/keys/')) return keyless ? undefined : {}
         const servers = names.map((id) => ({node_id: id, leader: false, voter: !nonVoters.includes(id)}))
         if (path.endsWith('configuration')) return {config: {servers}}
         return {healthy: nonVoters.length === 0, servers: Object.fromEntries(names.map((id) => [id, {healthy: true}]))}
@@ -149,6 +154,12 @@ test.each<[string, Wish, Partial<Wish>, object]>([
   ],
   ['hub well, edge ended', {...three, token}, {nodes: [undefined]}, {problems: ['no answer']}],
   ['token unknown', {...three, token: 'bad token'}, {}, {problems: ['it would not open again: its seal token: the hub does not know it']}],
+  [
+    'key lost',
+    {...three, token, keyless: true},
+    {nodes: [{sealed: true}]},
+    {problems: ["sealed: the hub's Vault, which unseals it, has lost its key"]},
+  ],
   [
     'token not renewed',
     {...three, token: {...token, ttl: 5 * 86_400}},

@@ -156,8 +156,12 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     seal: sealOf(machine, hub.vault.seal, {}),
     components,
   })
+  const {vaultRemade, ...lasting} = base
+  // made anew, it would not have the keys of the edges that it unseals
+  const unsealsOthers = file.fleet.edges.some(({vault}) => vault.seal === 'transit')
   return {
-    ...base,
+    ...lasting,
+    ...(!unsealsOthers && vaultRemade && {vaultRemade}),
     role: 'hub',
     sealsAt:
       hub.vault.endpoint === undefined
