@@ -1,4 +1,5 @@
 import {bold, count, dim, duration, mark, nextCommands, table} from '../output.ts'
+import type {Marker} from '../trust/drill.ts'
 import type {VaultNodeStatus, VaultStatus} from './vault.ts'
 
 const sealWords: Readonly<Record<string, string>> = {
@@ -52,3 +53,14 @@ const nextOf = (all: readonly VaultStatus[], hub: string): readonly string[] => 
 
 export const vaultStatusText = (all: readonly VaultStatus[], hub: string): string =>
   [all.map(clusterText).join('\n\n'), nextCommands(nextOf(all, hub))].join('\n')
+
+type Restored = {readonly file: string; readonly cluster: string; readonly isHub: boolean; readonly isDrill: boolean}
+
+/** What a restore or its drill came to. */
+export const restoredText = ({file, cluster, isHub, isDrill}: Restored, marker: Pick<Marker, 'at'> | undefined): string => {
+  const age = marker === undefined ? '' : `the marker of ${marker.at}, ${duration(Date.now() - Date.parse(marker.at))} old, `
+  const drilled = `${file} can be restored: ${age}was read back from it.`
+  if (isDrill) return drilled
+  const next = isHub ? 'lkeobs hub init          (brings the rest up to it)' : `lkeobs edge join ${cluster}`
+  return [drilled, `Vault of ${cluster} is what it was then.`, nextCommands([next])].join('\n')
+}

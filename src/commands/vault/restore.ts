@@ -1,9 +1,9 @@
 import {Args, Flags} from '@oclif/core'
 import {checkPrograms, clusterOf} from '../../clusters.ts'
 import {LkeobsCommand} from '../../command.ts'
-import {duration, nextCommands} from '../../output.ts'
 import {foundSnapshot, vaultDrill, vaultRestore} from '../../plans/vault-restore.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {restoredText} from '../../status/vault-text.ts'
 import type {Marker} from '../../trust/drill.ts'
 
 export default class VaultRestore extends LkeobsCommand {
@@ -48,17 +48,7 @@ export default class VaultRestore extends LkeobsCommand {
         after: async (steps) => ({
           schema: 'lkeobs/vault-restore/v1',
           data: {file: args.file, cluster: name, drill: flags.drill, ok: true, marker, steps},
-          text: [
-            `${args.file} can be restored: the marker of ${marker?.at}, ${duration(Date.now() - Date.parse(marker?.at ?? ''))} old, was read back from it.`,
-            ...(flags.drill
-              ? []
-              : [
-                  `Vault of ${name} is what it was then.`,
-                  nextCommands([
-                    name === fleet.hub.name ? 'lkeobs hub init          (brings the rest up to it)' : `lkeobs edge join ${name}`,
-                  ]),
-                ]),
-          ].join('\n'),
+          text: restoredText({file: args.file, cluster: name, isHub: name === fleet.hub.name, isDrill: flags.drill}, marker),
         }),
       },
     )
