@@ -21,7 +21,7 @@ export const openFleet = (file: FleetFile, tools: Tools, ways: Ways = {}): Fleet
     edges: file.fleet.edges.map((edge) =>
       edge.platform.kubernetes
         ? openKubernetesEdge(file, edge, edge.platform.kubernetes, hub, tools, ways)
-        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, tools),
+        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, hub, tools),
     ),
   }
 }
@@ -35,6 +35,10 @@ export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
     `There is no edge ${name}; the edges are ${edges.map((candidate) => candidate.name).join(', ') || 'none'}.`,
   )
 }
+
+/** The hub or edge of that name. Throws LKO-1003 naming those there are. */
+export const clusterOf = (fleet: Fleet, name: string): HubCluster | EdgeCluster =>
+  name === fleet.hub.name ? fleet.hub : edgeOf(fleet, name)
 
 /** The edges of these names, or all of them. Throws LKO-1003 where that is none. */
 export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): readonly EdgeCluster[] => {

@@ -24,7 +24,7 @@ export type Templates = {
     readonly api: {readonly listen: string; readonly url: string}
     readonly cluster: {readonly listen: string; readonly url: string}
     readonly tls: {readonly certificate: string; readonly key: string; readonly ca: string}
-    readonly seal: {readonly keyId: string; readonly key: string}
+    readonly seal: object
     readonly peers: readonly {readonly address: string}[]
   }
   'vault-agent.yaml': {

@@ -20,7 +20,7 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     api: {listen: '127.0.0.1:1', url: 'https://127.0.0.1:1'},
     cluster: {listen: '127.0.0.1:2', url: 'https://127.0.0.1:2'},
     tls: {certificate: '/tls.pem', key: '/key.pem', ca: '/ca.pem'},
-    seal: {keyId: 'lab-1', key: 'file:///seal.key'},
+    seal: {static: {current_key_id: 'lab-1', current_key: 'file:///seal.key'}},
     peers: [{address: 'https://a:1'}, {address: odd}],
   },
   'vault-agent.yaml': {

@@ -1,13 +1,13 @@
+import {relative} from 'node:path'
 import {adminPolicy, adminPolicyName, adminUsername} from '../trust/admin.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {render, renderValues} from '../templates.ts'
+import {sealStanza, type SealWish} from '../trust/seal.ts'
 import {imageOf} from './charts.ts'
 import type {Component} from './component.ts'
 import type {Release} from './release.ts'
 import {type Disk, disk, jsonForTpl} from './values.ts'
-
-const sealKeyId = 'lab-1'
 
 type Node = {
   readonly name: string
@@ -16,7 +16,7 @@ type Node = {
   readonly joins: readonly Place[]
   /** Files shared by the cluster's nodes. */
   readonly ca: string
-  readonly sealKey: string
+  readonly seal: SealWish
   readonly adminPassword: string
 }
 
@@ -45,7 +45,7 @@ export const initialize = (adminPassword: string) => [
 ]
 
 /** One node of a cluster's Vault (OpenBao, Raft, TLS, sealed by a key in a file). */
-export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): Component => {
+export const vaultNode = ({name, at, joins, ca, seal: wish, adminPassword}: Node): Component => {
   const tls = at.file('tls.pem')
   const configuration = render('vault.yaml', {
     node: name,
@@ -53,7 +53,7 @@ export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): 
     api: {listen: at.address('api'), url: `https://${at.address('api')}`},
     cluster: {listen: at.address('cluster'), url: `https://${at.address('cluster')}`},
     tls: {certificate: tls, key: tls, ca},
-    seal: {keyId: sealKeyId, key: `file://${sealKey}`},
+    seal: sealStanza(wish),
     peers: joins.map((peer) => ({address: `https://${peer.address('api')}`})),
   })
   const self = joins.length === 0 ? {initialize: initialize(adminPassword)} : {}
@@ -65,8 +65,8 @@ export const vaultNode = ({name, at, joins, ca, sealKey, adminPassword}: Node): 
     files: {'vault.json': `${JSON.stringify({...configuration, ...self}, undefined, 2)}\n`},
     // killed after it had made its Raft log and before its barrier: nothing was in it yet
     cutOff: {says: 'cluster already has state', remove: 'data'},
-    // it reads its certificate when it starts
-    restartOn: ['tls.pem'],
+    // it reads its certificate when it starts, and what opens its seal
+    restartOn: ['tls.pem', ...(wish.type === 'transit' ? [wish.token, wish.ca].map((file) => relative(at.folder, file)) : [])],
     url: `https://${at.address('api')}`,
     async ready({files, vault}) {
       const pem = async () => (await files.read(ca)) ?? ''

@@ -141,6 +141,14 @@ const seal = z
   .default('static')
   .describe('How Vault unseals itself. static: with a key in a file beside its data, which is for a lab.')
 
+/** An edge has a choice more: its hub. */
+const edgeSeal = z
+  .enum(['static', 'transit'])
+  .default('static')
+  .describe(
+    'How Vault unseals itself. static: with a key in a file beside its data, which is for a lab. transit: by the Vault of the hub, which has to be reached whenever it starts.',
+  )
+
 export const edgeSchema = z
   .strictObject({
     name: label.describe('The name of the edge: a DNS label, unlike any other in the fleet.'),
@@ -149,7 +157,7 @@ export const edgeSchema = z
       .array(glob.describe('An absolute path, which may hold wildcards.'))
       .default([])
       .describe('The log files the agent of the edge follows; on Kubernetes it follows those of all containers anyway.'),
-    vault: z.strictObject({seal}).prefault({}).describe('The Vault of the edge, which issues its certificates.'),
+    vault: z.strictObject({seal: edgeSeal}).prefault({}).describe('The Vault of the edge, which issues its certificates.'),
   })
   .describe('A cluster that sends its telemetry to the hub.')
 
@@ -165,6 +173,9 @@ const hubSchema = z.strictObject({
     .strictObject({
       replicas: z.literal([1, 3, 5]).default(3).describe('How many Vaults keep the data of the fleet together.'),
       seal,
+      endpoint: endpoint
+        .optional()
+        .describe('Where edges with seal transit reach it, host:port. Needed on Kubernetes only, and to be opened there by you.'),
     })
     .prefault({})
     .describe('The Vault of the hub, which signs the issuer of every edge.'),

@@ -3,6 +3,7 @@ import type {Plan, Task} from '../steps/step.ts'
 import {registered, trusted} from '../trust/bundle.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
+import {sealedByHub, sealsMounted} from '../trust/seal.ts'
 import {vaultUp} from './vault.ts'
 
 const issuerDays = 365
@@ -11,7 +12,7 @@ const issuerDays = 365
 export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => ({
   command: `edge join ${edge.name}`,
   title: `Edge ${edge.name} joins ${hub.name}.`,
-  steps: [...edgeIdentity(hub, edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
+  steps: [...sealsMounted(hub, [edge]), ...edgeIdentity(hub, edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
 })
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
@@ -19,6 +20,7 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[
   const {name, vault} = edge
   return [
     ...edge.prepared(),
+    ...(edge.seal === 'transit' ? sealedByHub(hub, edge) : []),
     ...vaultUp(edge),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signedByHub(hub, name)),

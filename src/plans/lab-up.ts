@@ -8,6 +8,7 @@ import type {EdgeCluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {trusted} from '../trust/bundle.ts'
+import {sealsMounted} from '../trust/seal.ts'
 import {edgeAgent, edgeIdentity} from './edge-join.ts'
 import {hubSteps} from './hub-init.ts'
 import {programsInstalled} from './tools-install.ts'
@@ -39,6 +40,7 @@ export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
     programsInstalled(['lab'], tools),
     fleetFileWritten({file, hub, edges}, tools),
     ...hubSteps(hub, tools),
+    ...sealsMounted(hub, edges),
     forEach(edges, 'edges', (edge) => edgeIdentity(hub, edge)),
     trusted(hub, hub.vault),
     forEach(edges, 'agents', (edge) => edgeAgent(hub, edge)),

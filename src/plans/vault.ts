@@ -14,7 +14,7 @@ export const vaultUp = (cluster: Cluster): readonly Task[] => {
   const where = processes ? '(in a file beside its data: this is a lab)' : '(in a Secret)'
   return [
     ...cluster.hasRootCa(),
-    secretFile(cluster, `seal key of Vault on ${name} ${where}`, sealKeyFile, 32),
+    ...(cluster.seal === 'static' ? [secretFile(cluster, `seal key of Vault on ${name} ${where}`, sealKeyFile, 32)] : []),
     secretFile(cluster, `password of Vault's administrator on ${name}`, adminPasswordFile, 24),
     ...cluster.vaultRuns(),
     unsealed(cluster),
@@ -42,7 +42,7 @@ const unsealed = (cluster: Cluster): Step => {
   }
 
   return {
-    title: `Vault on ${name}: ${count} of ${count} nodes unsealed by the static key`,
+    title: `Vault on ${name}: ${count} of ${count} nodes unsealed by ${cluster.seal === 'static' ? 'the static key' : 'the hub'}`,
     done: open,
     async apply(tell) {
       if ((await cluster.vaultSeals()).every((seal) => seal === undefined)) return

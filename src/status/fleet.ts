@@ -6,6 +6,7 @@ import type {EdgeCluster, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
+import {hubSealFault, openness, type Openness} from './seals.ts'
 
 /** `sending`: items of it left the agent within five minutes; `idle`: none did; `unknown`: the agent has not reported its counters. */
 type Flow = 'sending' | 'idle' | 'unknown'
@@ -18,6 +19,8 @@ export type EdgeStatus = {
   readonly freshSeconds?: number
   /** Items that wait in the agent's queue. */
   readonly queued?: number
+  /** Of its Vault, which renews the certificate. */
+  readonly vault: Openness
   readonly certificate?: {readonly expires: string; readonly leftSeconds: number}
   /** Why the edge's cluster could not be asked; what the hub has from it stands all the same. */
   readonly problem?: {readonly code: string; readonly message: string}
@@ -28,7 +31,7 @@ export type FleetStatus = {
   readonly ok: boolean
   /** All of it runs on this machine. */
   readonly lab: boolean
-  readonly hub: {readonly name: string; readonly components: Readonly<Record<string, string>>}
+  readonly hub: {readonly name: string; readonly components: Readonly<Record<string, string>>; readonly vault: Openness}
   readonly edges: readonly EdgeStatus[]
 }
 
@@ -38,23 +41,29 @@ const silentSeconds = 60
 /** The fleet as its hub sees it. */
 export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
   const stores = await hub.stores()
-  const [states, ...seen] = await Promise.all([hub.inspect(), ...edges.map((edge) => edgeStatus(http, stores, edge))])
+  const [fault, own] = await Promise.all([hubSealFault(hub), openness(hub)])
+  const [states, ...seen] = await Promise.all([hub.inspect(), ...edges.map((edge) => edgeStatus(http, stores, edge, fault))])
   // who keeps the leaf fresh is seen by the leaf
   const components = states.filter(({component}) => component !== 'leaf').map(({component, state}) => [component, state] as const)
   return {
     fleet: file.fleet.fleet,
     lab: [hub, ...edges].every(({processes}) => processes !== undefined),
-    ok: components.every(([, state]) => state === 'ready') && seen.every(({ok}) => ok),
-    hub: {name: hub.name, components: Object.fromEntries(components)},
+    ok:
+      components.every(([, state]) => state === 'ready') &&
+      own.open &&
+      seen.every(({ok, vault, problem}) => ok && (vault.open || problem !== undefined)),
+    hub: {name: hub.name, components: Object.fromEntries(components), vault: own},
     edges: seen,
   }
 }
 
-const edgeStatus = async (http: Http, stores: Stores, {name, leafNow}: EdgeCluster): Promise<EdgeStatus> => {
+const edgeStatus = async (http: Http, stores: Stores, edge: EdgeCluster, fault: string | undefined): Promise<EdgeStatus> => {
+  const {name, leafNow} = edge
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
   const heard = `{__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"}`
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
-  const [freshSeconds, queued, leaf, ...flows] = await Promise.all([
+  const [vault, freshSeconds, queued, leaf, ...flows] = await Promise.all([
+    openness(edge, fault),
     ask(`time() - (max(timestamp(${heard})) or max(max_over_time(timestamp(${heard})[1h:15s])))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
     orElse<{pem?: string | undefined; problem?: EdgeStatus['problem']}>(
@@ -70,6 +79,8 @@ const edgeStatus = async (http: Http, stores: Stores, {name, leafNow}: EdgeClust
   return {
     name,
     ok: freshSeconds !== undefined && freshSeconds < silentSeconds,
+    // where the cluster cannot be asked, nothing is known of its Vault
+    vault: leaf.problem ? {open: false, reason: `unknown: ${leaf.problem.code}`} : vault,
     sending: Object.fromEntries(signals.map((signal, index) => [signal, flows[index] ?? 'unknown'])) as Record<Signal, Flow>,
     ...(freshSeconds !== undefined && {freshSeconds}),
     ...(queued !== undefined && {queued}),
@@ -102,6 +113,9 @@ export const fleetStatusText = ({fleet, ok, lab, hub, edges}: FleetStatus): stri
     '',
     ...(rows.length > 0 ? [table(['edge', 'm l t', 'fresh', 'queued', 'certificate'], rows)] : [dim('no edges')]),
     `${hub.name}   ${parts.join('  ')}`,
+    ...[{...hub, problem: undefined}, ...edges].flatMap(({name, vault: {open, reason}, problem}) =>
+      reason === undefined ? [] : [`${open || problem ? mark.soon : mark.not} Vault of ${name}: ${reason}`],
+    ),
     nextCommands(ok ? ['lkeobs verify --all'] : lab ? ['lkeobs lab status', 'lkeobs lab up'] : ['lkeobs hub status', 'lkeobs doctor']),
   ].join('\n')
 }

@@ -9,11 +9,13 @@ import {plain, Secret} from '../secret.ts'
 export type Files = {
   /** The content, or undefined when there is no such file. */
   read(file: string): Promise<string | undefined>
+  /** The same as it is, for what is no text. */
+  readBytes(file: string): Promise<Uint8Array | undefined>
   exists(file: string): Promise<boolean>
   /** Names in a folder; empty when there is none. */
   list(folder: string): Promise<readonly string[]>
   /** Makes missing folders (0700). Default mode 0600. Throws LKO-3004 where the system refuses. */
-  write(file: string, content: string | Secret, mode?: number): Promise<void>
+  write(file: string, content: string | Uint8Array | Secret, mode?: number): Promise<void>
   makeFolder(folder: string): Promise<void>
   /** How many bytes can still be written where this folder is, or would be. */
   free(folder: string): Promise<number>
@@ -48,6 +50,7 @@ const free = async (folder: string): Promise<number> => {
 
 export const createFiles = (): Files => ({
   read: (file) => orMissing(file, readFile(file, 'utf8')),
+  readBytes: (file) => orMissing(file, readFile(file)),
   exists: async (file) => (await orMissing(file, stat(file))) !== undefined,
   list: async (folder) => (await orMissing(folder, readdir(folder))) ?? [],
   async write(file, content, mode = 0o600) {
@@ -91,13 +94,18 @@ export const dryFiles = (files: Files, record: (line: string) => void): Files =>
   const shown = (target: string) => path.relative(process.cwd(), target) || target
   return {
     read: async (file) => (written.has(file) ? written.get(file) : files.read(file)),
+    readBytes: async (file) => {
+      const text = written.get(file)
+      if (!written.has(file)) return files.readBytes(file)
+      return text === undefined ? undefined : Buffer.from(text)
+    },
     exists: async (file) => (written.has(file) ? written.get(file) !== undefined : files.exists(file)),
     list: (folder) => files.list(folder),
     free: (folder) => files.free(folder),
     async write(file, content) {
-      const text = plain(content)
+      const text = Buffer.from(plain(content)).toString()
       written.set(file, text)
-      record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(text))})`)
+      record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(content))})`)
     },
     async makeFolder(folder) {
       record(`mkdir -p ${shown(folder)}`)

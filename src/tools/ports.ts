@@ -1,6 +1,6 @@
 import {execFileSync} from 'node:child_process'
 import {readdirSync, readFileSync, readlinkSync} from 'node:fs'
-import {createServer} from 'node:net'
+import {type AddressInfo, createServer} from 'node:net'
 import path from 'node:path'
 
 const isFree = async (port: number): Promise<boolean> =>
@@ -9,6 +9,24 @@ const isFree = async (port: number): Promise<boolean> =>
     server.once('error', () => resolve(false))
     server.listen({port, host: '127.0.0.1', exclusive: true}, () => server.close(() => resolve(true)))
   })
+
+/** A TCP port of this machine that nobody listens on now. */
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen({port: 0, host: '127.0.0.1', exclusive: true}, () => {
+      const {port} = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
+
+/** So many of them, all different. */
+export const freePorts = async (count: number): Promise<readonly number[]> => {
+  const found = new Set<number>()
+  while (found.size < count) found.add(await freePort())
+  return [...found]
+}
 
 /** The inode of the socket that listens on the port (proc(5): local address, state 0A, inode). */
 const listeningInode = (port: number): string | undefined => {

@@ -1,4 +1,5 @@
 import https from 'node:https'
+import type {TLSSocket} from 'node:tls'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {revealed, Secret} from '../secret.ts'
 
@@ -32,11 +33,33 @@ export type Vault = {
   read<T extends object>(path: string): Promise<T | undefined>
   /** The names below a path; empty where there are none. */
   list(path: string): Promise<readonly string[]>
+  /** The `data` of the answer, or its `auth` where a token was made. */
   write<T extends object>(path: string, data?: Readonly<Record<string, unknown>>): Promise<T>
   /** A question that Vault wants as a POST: it changes nothing. Undefined where there is no answer. */
   lookup<T extends object>(path: string, data: Readonly<Record<string, unknown>>): Promise<T | undefined>
   /** Whether the login is accepted. Throws LKO-5001 when nobody answers. */
   accepts(): Promise<boolean>
+  /**
+   * One request as it is, for what is not JSON and for what is answered to anybody, whatever the status says. Undefined
+   * when nobody answers. A login that is refused is LKO-5002.
+   */
+  raw(path: string, request?: RawRequest): Promise<RawAnswer | undefined>
+}
+
+export type RawRequest = {
+  /** `POST` changes something. */
+  readonly method?: 'GET' | 'POST'
+  readonly body?: Uint8Array
+  /** With the administrator's token; without a login unless given. */
+  readonly loggedIn?: boolean
+  readonly timeoutMs?: number
+}
+
+export type RawAnswer = {
+  readonly status: number
+  readonly body: Buffer
+  /** The certificate that was presented (PEM). */
+  readonly certificate: string
 }
 
 export type OpenVault = (target: VaultTarget) => Vault
@@ -103,6 +126,31 @@ const connect = async ({address, ca, dial}: VaultTarget): Promise<Client> => {
   return Object.assign(client as Client, {token: undefined, namespace: undefined, pathPrefix: ''})
 }
 
+const pemOf = (socket: TLSSocket): string => {
+  const {raw} = socket.getPeerCertificate()
+  const lines = raw?.toString('base64').match(/.{1,64}/g) ?? []
+  return ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----', ''].join('\n')
+}
+
+type Bare = RawRequest & {readonly ca: string; readonly token: string | undefined}
+
+/** The request without node-vault, which takes every body for text. */
+const bare = (uri: string, {method = 'GET', body, token, ca, timeoutMs: ms = timeoutMs}: Bare): Promise<RawAnswer> =>
+  new Promise((resolve, reject) => {
+    const agent = new https.Agent({ca, rejectUnauthorized: true, minVersion: 'TLSv1.2', keepAlive: false})
+    const headers = {...(token !== undefined && {'x-vault-token': token}), 'x-vault-request': 'true'}
+    const request = https.request(uri, {method, agent, timeout: ms, headers}, (response) => {
+      const certificate = pemOf(response.socket as TLSSocket)
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () => resolve({status: response.statusCode ?? 0, body: Buffer.concat(chunks), certificate}))
+    })
+    request.on('timeout', () => request.destroy(new Error('no answer')))
+    request.on('error', reject)
+    request.end(body)
+  })
+
 type Refusal = {readonly response: {readonly statusCode: number}; readonly message: string}
 const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'response' in error
 
@@ -158,8 +206,9 @@ export const openVault: OpenVault = (target) => {
       return (await asked<{data: {keys: string[]}}>(address, `list ${path}`, (await loggedIn()).list(path)))?.data.keys ?? []
     },
     async write<T>(path: string, data: Readonly<Record<string, unknown>> = {}) {
-      const answer = await asked<{data?: T} | ''>(address, `write ${path}`, (await loggedIn()).write(path, data))
-      return ((answer === '' ? undefined : answer)?.data ?? {}) as T
+      const answer = await asked<{data?: T; auth?: T} | ''>(address, `write ${path}`, (await loggedIn()).write(path, data))
+      const {data: kept, auth} = answer === '' || answer === undefined ? {} : answer
+      return (kept ?? auth ?? {}) as T
     },
     async lookup<T>(path: string, data: Readonly<Record<string, unknown>>) {
       const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, (await loggedIn()).write(path, data))
@@ -171,6 +220,15 @@ export const openVault: OpenVault = (target) => {
       } catch (error) {
         if (error instanceof LkeobsError && error.code === 'LKO-5002') return false
         throw error
+      }
+    },
+    async raw(path, request = {}) {
+      const token = request.loggedIn === true ? (await loggedIn()).token : undefined
+      try {
+        const at = target.dial ? `https://${await target.dial()}` : own
+        return await bare(`${at}/v1/${path}`, {...request, ca: await target.ca(), token})
+      } catch {
+        return undefined
       }
     },
   }
@@ -200,6 +258,11 @@ export const dryVault =
       lookup: <T extends object>(path: string, data: Readonly<Record<string, unknown>>) =>
         orNothing(undefined, vault.lookup<T>(path, data)),
       accepts: () => orNothing(false, vault.accepts()),
+      async raw(path, request = {}) {
+        if (request.method !== 'POST') return orNothing(undefined, vault.raw(path, request))
+        record(`curl -X POST ${target.address}/v1/${path}${request.body ? ' --data-binary @-' : ''}`)
+        return {status: 204, body: Buffer.alloc(0), certificate: ''}
+      },
       async write<T extends object>(path: string, data: Readonly<Record<string, unknown>> = {}) {
         const words = Object.entries(data).map(([key, value]) => {
           const text = value instanceof Secret ? '‹secret›' : typeof value === 'string' ? value : JSON.stringify(value)

@@ -26,7 +26,7 @@ export const written = (vault: Vault, title: string, path: string, wished: Value
 type Mounts = Readonly<Record<string, {readonly type: string; readonly config: {readonly max_lease_ttl: number}} | undefined>>
 
 /** A secrets engine at this path; `maxDays` bounds what it may issue. */
-export const mounted = (vault: Vault, title: string, path: string, type: 'pki' | 'kv', maxDays = 0): Step => ({
+export const mounted = (vault: Vault, title: string, path: string, type: 'pki' | 'kv' | 'transit', maxDays = 0): Step => ({
   title,
   async done() {
     const mount = (await vault.read<Mounts>('sys/mounts'))?.[`${path}/`]

@@ -1,4 +1,4 @@
-import {createPrivateKey, webcrypto} from 'node:crypto'
+import {createPrivateKey, randomBytes, webcrypto} from 'node:crypto'
 import {LkeobsError} from '../../src/errors.ts'
 import {Secret} from '../../src/secret.ts'
 import type {Vault} from '../../src/tools/vault.ts'
@@ -23,6 +23,7 @@ export type VaultData = {
   readonly policies: Map<string, Values>
   readonly users: Map<string, string>
   readonly roles: Map<string, AppRole>
+  readonly tokens: Map<string, Values>
 }
 
 export const emptyVault = (): VaultData => ({
@@ -32,6 +33,7 @@ export const emptyVault = (): VaultData => ({
   policies: new Map(),
   users: new Map(),
   roles: new Map(),
+  tokens: new Map(),
 })
 
 /** The same at this moment, whatever becomes of the other. */
@@ -47,6 +49,7 @@ export const copied = (data: VaultData): VaultData => ({
   policies: new Map(data.policies),
   users: new Map(data.users),
   roles: new Map([...data.roles].map(([name, role]) => [name, {...role, secretIds: new Set(role.secretIds)}])),
+  tokens: new Map(data.tokens),
 })
 
 export const refused = (status: number, why: string): LkeobsError => new LkeobsError('LKO-5002', `${status} ${why}`)
@@ -107,7 +110,7 @@ const read = (data: VaultData, path: string): object | undefined => {
     if (issuer === undefined) throw refused(500, 'no default issuer currently configured')
     return {certificate: issuer.certificate}
   }
-  if (/^lkeobs\/edges\/[\w-]+$/.test(path)) return engine?.values.get(path)
+  if (/^(lkeobs\/(edges\/[\w-]+|drill)|seals\/keys\/[\w-]+)$/.test(path)) return engine?.values.get(path)
   throw new Error(`the fake Vault does not know how to read ${path}`)
 }
 
@@ -178,6 +181,19 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
     else data.roles.set(role, {settings: asVaultKeeps(values), roleId: `role-id-of-${role}`, secretIds: new Set()})
     return {}
   }
+  if (path === 'auth/token/create-orphan') {
+    const token = `s.${randomBytes(12).toString('hex')}`
+    const period = seconds(values['period'])
+    data.tokens.set(token, {ttl: period, period, orphan: true, policies: values['policies']})
+    return {client_token: token}
+  }
+  const [, edge = ''] = /^seals\/keys\/([\w-]+)$/.exec(path) ?? []
+  if (edge !== '') {
+    const at = data.mounts.get('seals')
+    if (at?.type !== 'transit') throw refused(404, 'no handler for route "seals"')
+    at.values.set(path, {...values, exportable: false, allow_plaintext_backup: false, deletion_allowed: false})
+    return {}
+  }
   const [, engine = '', rest = ''] = /^(pki\w*|lkeobs)\/(.+)$/.exec(path) ?? []
   if (engine.startsWith('pki')) {
     const at = pkiOf(data, engine)
@@ -188,7 +204,7 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
       return {}
     }
   }
-  if (/^edges\/[\w-]+$/.test(rest)) {
+  if (/^(edges\/[\w-]+|drill)$/.test(rest)) {
     const at = data.mounts.get(engine)
     if (at?.type !== 'kv') throw refused(404, `no handler for route "${engine}"`)
     at.values.set(path, values)
@@ -256,6 +272,11 @@ export const vaultApi = (
   },
   async lookup<T extends object>(path: string, values: Values) {
     const [, role] = /^auth\/approle\/role\/(\w+)\/secret-id\/lookup$/.exec(path) ?? []
+    if (path === 'auth/token/lookup') {
+      const found = (await loggedIn()).tokens.get(text(values['token']))
+      if (!found) throw refused(403, 'bad token')
+      return found as T
+    }
     if (role === undefined) throw new Error(`the fake Vault does not know how to look up ${path}`)
     const data = await loggedIn()
     return data.roles.get(role)?.secretIds.has(text(values['secret_id'])) ? ({} as T) : undefined

@@ -34,10 +34,14 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
   const program = path.basename(file)
   if (program === 'prometheus') return {listens: [`${flags.get('web.listen-address')}/-/ready`], needs: []}
   if (program === 'bao') {
-    const {listener, seal} = parse(config) as {listener?: [{tcp: Record<string, string>}]; seal?: [{static: {current_key: string}}]}
+    const {listener, seal} = parse(config) as {
+      listener?: [{tcp: Record<string, string>}]
+      seal?: [{static?: {current_key: string}; transit?: {token: string; tls_ca_cert: string}}]
+    }
     const {address = '', tls_cert_file: tls = ''} = listener?.[0].tcp ?? {}
-    const key = seal?.[0].static.current_key.replace('file://', '')
-    return listener ? {listens: [address], needs: [tls, key ?? '']} : {listens: [], needs: []}
+    const {static: own, transit} = seal?.[0] ?? {}
+    const opens = transit ? [transit.token, transit.tls_ca_cert] : [own?.current_key ?? '']
+    return listener ? {listens: [address], needs: [tls, ...opens.map((name) => name.replace('file://', ''))]} : {listens: [], needs: []}
   }
   if (program === 'otelcol') {
     const {extensions} = parse(config) as {extensions: {health_check: {endpoint: string}}}
@@ -104,6 +108,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
   type VaultConfig = {
     storage: {raft: {path: string; node_id: string; retry_join?: {leader_api_addr: string}[] | null}}
     listener: [{tcp: {tls_cert_file: string}}]
+    seal?: [object]
     initialize?: Initialize
   }
   type Initialize = {administrator: {request: InitialRequests[]}}[]
@@ -153,10 +158,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
   }
 
   /** The node that listens there, with the data it shares with those it joined. */
-  const vaultAt = (address: string): {readonly data: VaultData | undefined; readonly certificate: string} | undefined => {
+  const vaultAt = (address: string): {data: VaultData | undefined; certificate: string; seal: string | undefined} | undefined => {
     const node = running().find(({file, listens}) => path.basename(file) === 'bao' && listens.includes(address.replace('https://', '')))
     if (!node) return undefined
-    const {storage, listener, initialize} = JSON.parse(configOf(node)) as VaultConfig
+    const {storage, listener, initialize, seal} = JSON.parse(configOf(node)) as VaultConfig
     const {path: folder, node_id: id, retry_join: peers} = storage.raft
     if (!vaults.has(folder) && initialize) {
       vaults.set(
@@ -172,7 +177,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     const data = vaults.get(folder)
     if (data) files.set(path.join(folder, 'raft.db'), '')
     data?.members.add(id)
-    return {data, certificate: files.get(listener[0].tcp.tls_cert_file) ?? ''}
+    return {data, certificate: files.get(listener[0].tcp.tls_cert_file) ?? '', seal: Object.keys(seal?.[0] ?? {})[0]}
   }
 
   /** `bao agent`: logs in, and writes the leaf its template asks for, unless a valid one is there. */
@@ -240,12 +245,19 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           if (hurried) vi.setSystemTime(Date.now() + 5000)
           try {
             const data = await at()
-            return {type: 'static', initialized: data !== undefined, sealed: data === undefined, version: '2.7.2'}
+            return {
+              type: (dial ? undefined : vaultAt(address)?.seal) ?? 'static',
+              initialized: data !== undefined,
+              sealed: data === undefined,
+              version: '2.7.2',
+            }
           } catch (error) {
-            if (error instanceof LkeobsError) return undefined
+            if (error instanceof LkeobsError || String(error).includes('has no root CA yet')) return undefined
             throw error
           }
         },
+        // what is not JSON is tried on the real one
+        raw: async () => undefined,
         async accepts() {
           try {
             return (await loggedIn()) !== undefined
@@ -273,6 +285,10 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     return {
       files: {
         read: reading((file: string) => files.get(file)),
+        readBytes: reading((file: string) => {
+          const text = files.get(file)
+          return text === undefined ? undefined : Buffer.from(text)
+        }),
         exists: reading((target: string) => [...files.keys()].some((file) => file === target || file.startsWith(`${target}/`))),
         list: reading((folder: string) => [
           ...new Set(
@@ -282,7 +298,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           ),
         ]),
         async write(file, content, mode = 0o600) {
-          const value = content instanceof Secret ? content.reveal() : content
+          const value = content instanceof Secret ? content.reveal() : Buffer.from(content).toString()
           if (content instanceof Secret) keepSecret(value)
           else noSecretIn(value)
           const notes = [content instanceof Secret ? 'secret' : '', mode === 0o600 ? '' : `0${mode.toString(8)}`].filter(Boolean)
@@ -335,6 +351,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           const found = running().find(({listens}) => listens.some((at) => new RegExp(`:${port}\\b`).test(at)))
           return found && {pid: found.pid, shown: found.file}
         }),
+        freePorts: reading((count: number) => Array.from({length: count}, (_, index) => 40_000 + index)),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
         tail: reading((log: string) => (files.get(log) ?? '').split('\n')),
       },

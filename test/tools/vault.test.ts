@@ -214,3 +214,41 @@ test('a dry Vault reads what is there, takes one that is not there for empty, an
   expect(lines).toEqual([`bao write -address=ADDRESS pki/made common_name='a name' secret_id=‹secret› pem=‹pem› days=3 names=["a","b"]`])
   expect(asked.filter(({method}) => method !== 'GET').map(({path: at}) => at)).toEqual(['/v1/auth/userpass/login/lkeobs'])
 })
+
+test('a request as it is: without a login unless asked, bytes and certificate as they are, whatever the status', async () => {
+  const {address, asked, answers} = await server()
+  const vault = openVault({address, ca: trusting(ca.certificate), login})
+  answers['PUT /v1/raft/snapshot'] = [400, {errors: ['another seal']}]
+  const anonymous = await vault.raw('sys/seal-status')
+  expect(anonymous).toMatchObject({status: 200, certificate: own.certificate})
+  expect(JSON.parse(anonymous?.body.toString() ?? '')).toMatchObject({sealed: false})
+  expect((await vault.raw('raft/snapshot', {method: 'POST', body: Buffer.from([0, 255, 1]), loggedIn: true}))?.status).toBe(400)
+  expect((await vault.raw('nothing/there'))?.status).toBe(404)
+  const tokens = asked.map(({path: at, headers}) => [at, headers['x-vault-token']])
+  expect(tokens).toEqual([
+    ['/v1/sys/seal-status', undefined],
+    ['/v1/auth/userpass/login/lkeobs', undefined],
+    ['/v1/raft/snapshot', token],
+    ['/v1/nothing/there', undefined],
+  ])
+  expect(await vault.raw('kv/cut')).toBeUndefined()
+  expect(await openVault({address, ca: trusting(other.certificate)}).raw('sys/seal-status')).toBeUndefined()
+})
+
+test('a dry run reads as it is, and only tells what it would post', async () => {
+  const {address, asked} = await server()
+  const lines: string[] = []
+  const vault = dryVault(openVault, (line) => void lines.push(line))({address, ca: trusting(ca.certificate), login})
+  expect((await vault.raw('sys/seal-status'))?.status).toBe(200)
+  expect((await vault.raw('raft/snapshot', {method: 'POST', body: Buffer.from('x'), loggedIn: true}))?.status).toBe(204)
+  expect(lines).toEqual([`curl -X POST ${address}/v1/raft/snapshot --data-binary @-`])
+  expect(asked.map(({path: at}) => at)).toEqual(['/v1/sys/seal-status'])
+})
+
+test('what a token is made with comes back, and nothing where Vault answers with nothing', async () => {
+  const {address, answers} = await server()
+  const vault = openVault({address, ca: trusting(ca.certificate), login})
+  answers['PUT /v1/auth/token/create-orphan'] = [200, {data: null, auth: {client_token: value}}]
+  expect(await vault.write('auth/token/create-orphan')).toEqual({client_token: value})
+  expect(await vault.write('kv/there')).toEqual({})
+})

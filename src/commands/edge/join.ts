@@ -4,6 +4,7 @@ import {signals} from '../../collector/config.ts'
 import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {checkSeal} from '../../trust/seal.ts'
 import {verificationText} from '../../verify/report.ts'
 import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
@@ -22,6 +23,7 @@ export default class EdgeJoin extends LkeobsCommand {
     await this.check(flags, () => checkPrograms(edge, tools))
     await this.check(flags, () => checkHub(fleet.hub))
     await this.check(flags, () => edge.checked())
+    await this.check(flags, () => checkSeal(edge, fleet.hub))
     await this.carryOut(
       flags,
       async (those) => {

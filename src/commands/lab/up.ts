@@ -5,6 +5,7 @@ import {labFile, labFlags, LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {labUpData, labUpText} from '../../status/lab.ts'
+import {checkSeal} from '../../trust/seal.ts'
 import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
 export default class LabUp extends LkeobsCommand {
@@ -30,6 +31,7 @@ export default class LabUp extends LkeobsCommand {
         const fleet = await openLab(file, flags.edges, tools)
         await this.check(flags, async () => {
           for (const cluster of [fleet.hub, ...fleet.edges]) await cluster.checked()
+          for (const edge of fleet.edges) await checkSeal(edge, fleet.hub)
         })
         return labUp(fleet, tools)
       },

@@ -12,7 +12,7 @@ import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
-import type {Cluster} from '../platform.ts'
+import type {Cluster, HubCluster} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
 import {identityOf} from './identity.ts'
@@ -69,6 +69,10 @@ type Parts = {
   readonly site: Site
   readonly platform: KubernetesCluster
   readonly replicas: number
+  /** The hub that unseals it; left out for one that has its own key. */
+  readonly sealsAt?: HubCluster['sealsAt']
+  /** Its Vault unseals others. */
+  readonly vaultDialled?: boolean
   readonly collector: 'gateway' | 'agent'
   readonly leaf: () => Promise<LeafWish>
   readonly hubPort: () => Promise<number>
@@ -81,7 +85,18 @@ type Parts = {
 }
 
 /** What every cluster on Kubernetes answers. */
-export const opened = ({site, platform, replicas, collector, leaf, hubPort, more, components, ...wish}: Parts): Omit<Cluster, 'role'> => {
+export const opened = ({
+  site,
+  platform,
+  replicas,
+  collector,
+  leaf,
+  hubPort,
+  more,
+  components,
+  sealsAt,
+  ...wish
+}: Parts): Omit<Cluster, 'role'> => {
   const {kube, cluster: name, tools} = site
   const {certManager, secretsOperator, storageClass} = platform
   const authority = certManager ? certManagerAuthority(site) : ownAuthority(site)
@@ -96,7 +111,7 @@ export const opened = ({site, platform, replicas, collector, leaf, hubPort, more
         await kube.nudge(pods, `lkeobs.io/handed=${digestOf(`${file} ${plain(content)}`).slice(0, 12)}`)
     },
   }
-  const vault = vaultOf({site, hands, rootCa, replicas, storageClass, hasCertificate: authority.hasVaultCertificate})
+  const vault = vaultOf({site, hands, rootCa, replicas, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
   const identity = identityOf(site)
   const controllers = [
     ...(certManager ? [identity.unlessThere('cert-manager', released(site, `cert-manager on ${name}`, certManagerRelease))] : []),
@@ -127,6 +142,7 @@ export const opened = ({site, platform, replicas, collector, leaf, hubPort, more
           certManager: certManager && !found.has('cert-manager'),
           secretsOperator: secretsOperator && !found.has('vault-secrets-operator'),
           hubPort: await hubPort(),
+          ...(sealsAt && {sealPort: Number(new URL(sealsAt.address).port)}),
           ...wish,
         })
       }),

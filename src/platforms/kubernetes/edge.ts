@@ -26,9 +26,9 @@ import {postFrom} from './poster.ts'
 /** An edge, on a Kubernetes cluster. */
 export const openKubernetesEdge = (
   file: FleetFile,
-  {name, logs}: Edge,
+  {name, logs, vault}: Edge,
   platform: KubernetesEdge,
-  hub: Pick<HubCluster, 'endpoint'>,
+  hub: Pick<HubCluster, 'endpoint' | 'sealsAt'>,
   tools: Tools,
   ways: Ways,
 ): EdgeCluster => {
@@ -71,6 +71,7 @@ export const openKubernetesEdge = (
     site,
     platform,
     replicas: 1,
+    ...(vault.seal === 'transit' && {sealsAt: hub.sealsAt ?? {address: 'https://hub.invalid:8200'}}),
     collector: 'agent',
     leaf,
     hubPort: async () => portOf(await hub.endpoint()),

@@ -81,6 +81,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     collector: 'gateway',
     leaf,
     hubPort: async () => (hub.endpoint === undefined ? ports.otlpGrpc : portOf(hub.endpoint)),
+    vaultDialled: hub.vault.endpoint !== undefined,
     grafana,
     instrumentation: false,
     more: [
@@ -98,6 +99,10 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     ...base,
     role: 'hub',
     endpoint,
+    // whatever the name edges dial, the certificate has the one inside the cluster
+    ...(hub.vault.endpoint !== undefined && {
+      sealsAt: {address: `https://${hub.vault.endpoint}`, serverName: `vault.${namespace}.svc`},
+    }),
     async stores() {
       const forward = async (name: string, port: number) => `http://${await kube.forward({namespace, labels: labelsOf(name), port})}`
       const [prometheus, loki, tempo] = await Promise.all([

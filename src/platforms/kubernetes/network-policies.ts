@@ -13,6 +13,10 @@ export type NetworkWish = {
   readonly instrumentation: boolean
   /** The port of the hub's endpoint, which the agents of an edge dial. */
   readonly hubPort?: number | undefined
+  /** Vault of a hub is dialled from elsewhere: it unseals edges. */
+  readonly vaultDialled?: boolean
+  /** The port at which an edge's Vault dials the hub's, which unseals it. */
+  readonly sealPort?: number | undefined
 }
 
 /** Pods of a release, which every chart labels with its name. */
@@ -53,6 +57,8 @@ const flows = ({role, certManager, secretsOperator, ...cluster}: NetworkWish): r
     ...leaves.map((from) => ({from, to: pods.vault, ports: [ports.vault]})),
     // it asks whose a service account's token is, and labels its own pods
     toApi(pods.vault),
+    ...when(cluster.vaultDialled === true, {from: 'anywhere', to: pods.vault, ports: [ports.vault]}),
+    ...when(cluster.sealPort !== undefined, {from: pods.vault, to: 'anywhere', ports: [cluster.sealPort ?? ports.vault]}),
     ...when(
       hub,
       // a load balancer passes on whoever dials: mutual TLS guards this door

@@ -3,7 +3,8 @@ import type {Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
 import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
 import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
-import type {Cluster} from '../platform.ts'
+import {sealCaFile, sealKeyIdOf, sealStanza, sealTokenFile} from '../../trust/seal.ts'
+import type {Cluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
 import {namespace, ports, secretOf} from './names.ts'
 import {configMap} from './objects.ts'
@@ -16,6 +17,7 @@ type Parts = {
   readonly rootCa: () => Promise<string>
   readonly replicas: number
   readonly storageClass: string | undefined
+  readonly sealsAt: HubCluster['sealsAt']
   readonly hasCertificate: () => readonly Task[]
 }
 
@@ -27,7 +29,7 @@ const volume = '10Gi'
 const inside = `https://vault.${namespace}.svc:${ports.vault}`
 
 /** The Vault of a Kubernetes cluster: a Raft of pods over TLS, reached through the API server. */
-export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertificate}: Parts) => {
+export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, hasCertificate}: Parts) => {
   const {kube, cluster, tools} = site
   const nodes = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   const labels = Object.entries(vaultPodLabels)
@@ -36,8 +38,9 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
   const through = (dial: () => Promise<string>): Omit<VaultTarget, 'login'> => ({address: inside, where: cluster, dial, ca: rootCa})
   const vault: Vault = tools.vault({...through(() => kube.forward({namespace, labels, port: ports.vault})), login: adminLogin(hands)})
 
+  const throughPod = (pod: string) => through(() => kube.forward({namespace, pod, port: ports.vault}))
   const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> =>
-    Promise.all(nodes.map((pod) => tools.vault(through(() => kube.forward({namespace, pod, port: ports.vault}))).sealStatus()))
+    Promise.all(nodes.map((pod) => tools.vault(throughPod(pod)).sealStatus()))
 
   const peer = (node: string) => `https://${node}.vault-internal:${ports.vault}`
   const secretFile = (file: string) => `${vaultPaths.handed(secretOf('vault', file))}/${file}`
@@ -47,7 +50,11 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
     api: {listen: `[::]:${ports.vault}`, url: inside},
     cluster: {listen: '[::]:8201', url: inside},
     tls: {certificate: `${vaultPaths.tls}/tls.crt`, key: `${vaultPaths.tls}/tls.key`, ca: `${vaultPaths.tls}/ca.crt`},
-    seal: {keyId: 'static-1', key: `file://${secretFile(sealKeyFile)}`},
+    seal: sealStanza(
+      sealsAt
+        ? {type: 'transit', edge: cluster, token: secretFile(sealTokenFile), ca: secretFile(sealCaFile), ...sealsAt}
+        : {type: 'static', keyId: sealKeyIdOf({site}), key: secretFile(sealKeyFile)},
+    ),
     peers: [],
   })
   // the chart says where each pod is, and each pod's own file what it keeps its data with
@@ -89,6 +96,13 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
     inside,
     vault,
     vaultReplicas: replicas,
+    vaultNodes: () =>
+      nodes.map((name) => ({
+        name,
+        vault: tools.vault(throughPod(name)),
+        admin: tools.vault({...throughPod(name), login: adminLogin(hands)}),
+      })),
+    seal: sealsAt ? ('transit' as const) : ('static' as const),
     vaultSeals,
     vaultRuns: (): readonly Task[] => [
       ...hasCertificate(),
@@ -101,7 +115,9 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
           config,
           selfConfigMap,
           tlsSecret,
-          handedSecrets: [secretOf('vault', sealKeyFile), secretOf('vault', adminPasswordFile)],
+          handedSecrets: [...(sealsAt ? [sealTokenFile, sealCaFile] : [sealKeyFile]), adminPasswordFile].map((file) =>
+            secretOf('vault', file),
+          ),
         }),
       ),
       ...(replicas > 1 ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),

@@ -15,7 +15,8 @@ import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
-import type {Cluster, EdgeCluster, HubCluster} from '../platform.ts'
+import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
+import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent} from './leaf.ts'
 
@@ -26,10 +27,19 @@ type Parts = {
   readonly tools: Tools
   readonly leaf: LeafWish
   readonly replicas: number
+  readonly seal: SealWish
   readonly components: readonly Component[]
 }
 
-const nodesOf = ({place}: Machine, replicas: number): readonly Component[] => {
+/** The seal of a cluster's nodes: an edge of the hub's, when that unseals it. */
+const sealOf = ({place, cluster}: Machine, seal: Seal, {sealsAt = {address: ''}}: Pick<HubCluster, 'sealsAt'>): SealWish => {
+  const {file} = place('vault')
+  return seal === 'static'
+    ? {type: 'static', keyId: sealKeyIdOf({}), key: file(sealKeyFile)}
+    : {type: 'transit', edge: cluster, token: file(sealTokenFile), ca: file(sealCaFile), ...sealsAt}
+}
+
+const nodesOf = ({place}: Machine, replicas: number, seal: SealWish): readonly Component[] => {
   const names = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   return names.map((name, index) =>
     vaultNode({
@@ -37,7 +47,7 @@ const nodesOf = ({place}: Machine, replicas: number): readonly Component[] => {
       at: place(name),
       joins: index === 0 ? [] : names.filter((other) => other !== name).map((other) => place(other)),
       ca: place('ca').file('ca.pem'),
-      sealKey: place('vault').file(sealKeyFile),
+      seal,
       adminPassword: place('vault').file(adminPasswordFile),
     }),
   )
@@ -51,12 +61,13 @@ const opened = ({
   tools,
   leaf,
   replicas,
+  seal,
   components,
 }: Parts): Omit<Cluster, 'role'> & {readonly runs: readonly Step[]} => {
   const {place} = machine
   const addressOf = (node: string) => `https://${place(node).address('api')}`
   const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login: adminLogin(machine)})
-  const nodes = nodesOf(machine, replicas)
+  const nodes = nodesOf(machine, replicas, seal)
   const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
   const processes = [...nodes, keeper, ...components]
   return {
@@ -80,6 +91,12 @@ const opened = ({
 
     vault,
     vaultReplicas: replicas,
+    vaultNodes: () =>
+      nodes.map(({name}) => {
+        const target = {address: addressOf(name), ca: machine.rootCa}
+        return {name, vault: tools.vault(target), admin: tools.vault({...target, login: adminLogin(machine)})}
+      }),
+    seal: seal.type,
     vaultRuns: () => [
       ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
@@ -129,10 +146,27 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     tempo(place('tempo')),
     gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}),
   ]
-  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: hub.vault.replicas, components})
+  const {runs, ...base} = opened({
+    file,
+    cluster,
+    machine,
+    tools,
+    leaf,
+    replicas: hub.vault.replicas,
+    seal: sealOf(machine, hub.vault.seal, {}),
+    components,
+  })
+  const {vaultRemade, ...lasting} = base
+  // made anew, it would not have the keys of the edges that it unseals
+  const unsealsOthers = file.fleet.edges.some(({vault}) => vault.seal === 'transit')
   return {
-    ...base,
+    ...lasting,
+    ...(!unsealsOthers && vaultRemade && {vaultRemade}),
     role: 'hub',
+    sealsAt:
+      hub.vault.endpoint === undefined
+        ? {address: base.vault.address, here: true}
+        : {address: `https://${hub.vault.endpoint}`, serverName: 'localhost'},
     endpoint: async () => endpoint,
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
@@ -141,7 +175,13 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
 }
 
 /** An edge, on this machine. */
-export const openLocalEdge = (file: FleetFile, {name, logs}: Edge, firstPort: number, tools: Tools): EdgeCluster => {
+export const openLocalEdge = (
+  file: FleetFile,
+  {name, logs, vault}: Edge,
+  firstPort: number,
+  above: Pick<HubCluster, 'sealsAt'>,
+  tools: Tools,
+): EdgeCluster => {
   const cluster: LocalCluster = {name, role: 'edge', firstPort, stateFolder: stateFolderOf(file.folder)}
   const machine = machineOf(cluster, tools)
   const {place} = machine
@@ -155,7 +195,16 @@ export const openLocalEdge = (file: FleetFile, {name, logs}: Edge, firstPort: nu
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
   const component = agent(name, place('agent'), file.fleet.hub.endpoint ?? '', [ownLogs, ...logs])
-  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: 1, components: [component]})
+  const {runs, ...base} = opened({
+    file,
+    cluster,
+    machine,
+    tools,
+    leaf,
+    replicas: 1,
+    seal: sealOf(machine, vault.seal, above),
+    components: [component],
+  })
   return {
     ...base,
     role: 'edge',

@@ -1,0 +1,148 @@
+import type {Fleet} from '../clusters.ts'
+import {LkeobsError, messageOf} from '../errors.ts'
+import {drilled} from '../platforms/local/drill.ts'
+import {stateFolderOf} from '../platforms/local/index.ts'
+import type {Cluster} from '../platforms/platform.ts'
+import type {Plan, Step, Task} from '../steps/step.ts'
+import type {Tools} from '../tools/index.ts'
+import type {Vault} from '../tools/vault.ts'
+import {askNode, autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
+import {checkOrigin, type Marker, markerIn, type Note, noteFile} from '../trust/drill.ts'
+import {vaultUp} from './vault.ts'
+
+/** A snapshot as it was found on disk: whole, and of the cluster it is to be restored into. */
+export type Found = {readonly file: string; readonly bytes: Uint8Array; readonly meta: SnapshotMeta; readonly note?: Note}
+
+/** Reads and checks a snapshot. Throws LKO-5201 or LKO-5203 before anything is started for it. */
+export const foundSnapshot = async (file: string, fleet: string, cluster: string, {files}: Pick<Tools, 'files'>): Promise<Found> => {
+  const bytes = await files.readBytes(file)
+  if (bytes === undefined) throw new LkeobsError('LKO-5201', `${file} does not exist.`)
+  const meta = await inspectSnapshot(file, bytes)
+  const text = await files.read(noteFile(file))
+  if (text === undefined) return {file, bytes, meta}
+  const note = noteIn(text)
+  if (note?.sha256 !== meta.sha256)
+    throw new LkeobsError('LKO-5201', `${noteFile(file)} is about another file than ${file}: it names another sum.`)
+  checkOrigin(note, {fleet, cluster}, file)
+  return {file, bytes, meta, note}
+}
+
+const noteIn = (text: string): Note | undefined => {
+  try {
+    return JSON.parse(text) as Note
+  } catch {
+    return undefined
+  }
+}
+
+type Restore = {
+  readonly fleet: Fleet
+  readonly cluster: Cluster
+  readonly found: Found
+  readonly tools: Tools
+  /** Gets the marker that the drill has read. */
+  readonly read: (marker: Marker) => void
+}
+
+/** The snapshot in a throw-away node. */
+const drill = ({fleet: {file, hub}, cluster, found, tools, read}: Restore): Step => {
+  let marker: Marker | undefined
+  return {
+    title: `drill: ${found.file} restored into a throw-away node, opened, and its marker read back`,
+    done: async () => (marker === undefined ? 'not drilled yet' : true),
+    async apply(tell) {
+      if (tools.download.dry) return
+      const seen = await drilled({cluster, hub, stateFolder: stateFolderOf(file.folder), tools}, found.bytes, tell)
+      checkOrigin(seen, {fleet: file.fleet.fleet, cluster: cluster.name}, found.file)
+      if (found.note && found.note.id !== seen.id)
+        throw new LkeobsError('LKO-5205', `The marker in it is ${seen.id}; the one that was written for it is ${found.note.id}.`)
+      marker = seen
+      read(seen)
+    },
+  }
+}
+
+export const vaultDrill = (restore: Restore): Plan => ({
+  command: `vault restore ${restore.found.file} --drill`,
+  title: `Drill with the snapshot of Vault on ${restore.cluster.name}.`,
+  steps: [drill(restore)],
+})
+
+/** The snapshot in the cluster's own nodes, once a throw-away node has shown that it can be restored. */
+export const vaultRestore = (restore: Restore, force: boolean): Plan => {
+  const {cluster, found} = restore
+  let wanted = restore.found.note?.id
+  const keep = (marker: Marker) => {
+    wanted = marker.id
+    restore.read(marker)
+  }
+  const steps: readonly Task[] = [
+    drill({...restore, read: keep}),
+    ...cluster.prepared(),
+    ...vaultUp(cluster),
+    {
+      title: `Vault of ${cluster.name} is new, or has that marker already, or is replaced on purpose`,
+      async done() {
+        if (force || (await markerIn(cluster.vault))?.id === wanted) return true
+        const held = await heldBy(cluster.vault)
+        if (held.length === 0) return true
+        throw new LkeobsError('LKO-5204', `Vault of ${cluster.name} has ${held.join(', ')}.`, {
+          next: [`lkeobs vault snapshot ${cluster.name} --out FILE`],
+        })
+      },
+      apply: async () => undefined,
+    },
+    restored(cluster, found, () => wanted, force),
+  ]
+  return {command: `vault restore ${found.file}`, title: `Vault of ${cluster.name} becomes what it was in ${found.file}.`, steps}
+}
+
+/** What somebody put into a Vault: the engines beyond those that every Vault is founded with. */
+const heldBy = async (vault: Vault): Promise<readonly string[]> => {
+  const founded = new Set(['cubbyhole/', 'identity/', 'sys/'])
+  return Object.keys((await vault.read<Record<string, object>>('sys/mounts')) ?? {}).filter((mount) => !founded.has(mount))
+}
+
+/** The nodes that are open, and the one that leads. Opened anew each time: a token of before is none of what was restored. */
+const nodesNow = async (cluster: Cluster) => {
+  const nodes = cluster.vaultNodes()
+  const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
+  return {
+    all: nodes.length,
+    open: answers.filter((answer) => answer?.seal.sealed === false).length,
+    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.admin,
+  }
+}
+
+/**
+ * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
+ * on here; by force it is restored whatever is there, for what came after the snapshot has the same marker.
+ */
+const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string | undefined, force: boolean): Step => {
+  let isDue = force
+  return {
+    title: `${file} restored into Vault of ${cluster.name}, all nodes open and voting`,
+    patienceMs: 120_000,
+    async done() {
+      if (isDue) return 'to be replaced'
+      try {
+        const {all, open, leader} = await nodesNow(cluster)
+        if (!leader) return 'nobody leads'
+        const marker = await markerIn(leader)
+        if (marker === undefined || marker.id !== wanted()) return 'it holds something else'
+        if (open < all) return `${open} of ${all} nodes open`
+        const voters = (await raftServers(leader)).filter(({voter}) => voter).length
+        if (voters < all) return `${voters} of ${all} nodes have a vote`
+        return (await autopilot(leader))?.healthy === true ? true : 'autopilot waits for the nodes to be steady'
+      } catch (error) {
+        return messageOf(error)
+      }
+    },
+    async apply() {
+      const {all, leader} = await nodesNow(cluster)
+      if (!leader) throw new LkeobsError('LKO-5001', `${cluster.name}: none of ${all} nodes leads.`)
+      if (isDue || (await markerIn(leader))?.id !== wanted()) await uploadSnapshot(leader, bytes)
+      isDue = false
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import {bold, count, dim, duration, mark, nextCommands, table} from '../output.ts'
+import type {Marker} from '../trust/drill.ts'
+import type {VaultNodeStatus, VaultStatus} from './vault.ts'
+
+const sealWords: Readonly<Record<string, string>> = {
+  static: 'sealed by a key in its hands',
+  transit: 'sealed by the hub',
+  shamir: 'sealed by shares of key holders',
+}
+
+const stateOf = ({state, unsealing}: VaultNodeStatus): string =>
+  unsealing ? `${state}, ${unsealing.progress} of ${unsealing.threshold} shares given` : state
+
+const rowOf = (node: VaultNodeStatus): readonly string[] => {
+  const {name, state, raft, certificateDaysLeft: days, version} = node
+  return [
+    `${state === 'leader' || state === 'standby' ? mark.so : mark.not} ${name}`,
+    stateOf(node),
+    raft ? `${raft.voter ? 'voter' : 'no vote yet'}, ${raft.healthy ? 'healthy' : 'not healthy'}` : '',
+    days === undefined ? '' : days < 0 ? 'over' : `${days}d`,
+    version ?? '',
+  ]
+}
+
+const clusterText = ({cluster, ok, seal, nodes, raft, sealedBy, problems, warnings, leftOut}: VaultStatus): string => {
+  const open = nodes.filter(({state}) => state === 'leader' || state === 'standby').length
+  const members = raft ? `   ${count(raft.voters, 'voter')}, ${raft.failureTolerance} may fail` : ''
+  const renewed = sealedBy?.tokenRenewed
+  return [
+    `Vault of ${bold(cluster)} ${ok ? mark.so : mark.not}   ${open} of ${count(nodes.length, 'node')} open${members}   ${sealWords[seal] ?? seal}`,
+    '',
+    table(['node', 'state', 'raft', 'certificate', 'version'], nodes.map(rowOf)),
+    ...(sealedBy?.tokenDaysLeft === undefined
+      ? []
+      : [
+          `${mark.so} ${sealedBy.hub} unseals it; its seal token has ${Math.floor(sealedBy.tokenDaysLeft)} days left${renewed === undefined ? '' : `, renewed ${duration(Date.now() - Date.parse(renewed))} ago`}`,
+        ]),
+    ...problems.map((problem) => `${mark.not} ${problem}`),
+    ...warnings.map((warning) => `${mark.soon} ${warning}`),
+    ...leftOut.map((what) => dim(`${mark.skipped} ${what}`)),
+  ].join('\n')
+}
+
+/** What to type next, for the clusters that are not well. */
+const nextOf = (all: readonly VaultStatus[], hub: string): readonly string[] => {
+  const ill = all.filter(({ok}) => !ok)
+  if (ill.length === 0) return ['lkeobs vault snapshot --out FILE']
+  // edges open by themselves, or with a run, when the hub does
+  if (ill.some(({cluster, sealedBy}) => cluster === hub || sealedBy?.answers === false))
+    return ['lkeobs hub init          (starts what does not run)']
+  return ill.map(({cluster}) => `lkeobs edge join ${cluster}`)
+}
+
+export const vaultStatusText = (all: readonly VaultStatus[], hub: string): string =>
+  [all.map(clusterText).join('\n\n'), nextCommands(nextOf(all, hub))].join('\n')
+
+type Restored = {readonly file: string; readonly cluster: string; readonly isHub: boolean; readonly isDrill: boolean}
+
+/** What a restore or its drill came to. */
+export const restoredText = ({file, cluster, isHub, isDrill}: Restored, marker: Pick<Marker, 'at'> | undefined): string => {
+  const age = marker === undefined ? '' : `the marker of ${marker.at}, ${duration(Date.now() - Date.parse(marker.at))} old, `
+  const drilled = `${file} can be restored: ${age}was read back from it.`
+  if (isDrill) return drilled
+  const next = isHub ? 'lkeobs hub init          (brings the rest up to it)' : `lkeobs edge join ${cluster}`
+  return [drilled, `Vault of ${cluster} is what it was then.`, nextCommands([next])].join('\n')
+}
