@@ -84,13 +84,19 @@ test('modules are not replaced in tests', async () => {
 })
 
 // no-restricted-imports does not look at import()
-const packageOf = (name: string): string => name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/')
+const packageOf = (name: string): string =>
+  name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/')
 
 test('import() of an outside package happens only in its home', () => {
   const strays = globSync('src/**/*.ts', {cwd: root}).flatMap((file) => {
     const names = [...readFileSync(path.join(root, file), 'utf8').matchAll(/\bimport\('([^']+)'\)/g)].map(([, name]) => name ?? '')
     const outside = names.filter((name) => !/^(node:|\.)/.test(name))
-    return outside.filter((name) => !homes[packageOf(name)]?.some((place) => path.matchesGlob(file, place))).map((name) => `${file}: ${name}`)
+    return outside
+      .filter((name) => !homes[packageOf(name)]?.some((place) => path.matchesGlob(file, place)))
+      .map((name) => `${file}: ${name}`)
   })
   expect(strays).toEqual([])
 })

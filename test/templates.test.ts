@@ -46,7 +46,9 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
 const names = Object.keys(fixtures) as (keyof Templates)[]
 
 test('every template has a fixture, and every fixture a template', () => {
-  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'))
+  const files = readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter(
+    (name) => name.endsWith('.yaml') && !name.startsWith('kubernetes/values/'),
+  )
   expect(names.toSorted()).toEqual(files.toSorted())
 })
 

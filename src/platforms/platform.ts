@@ -32,6 +32,12 @@ export type ComponentState = {
   readonly log?: string
 }
 
+/** What unseals a Vault: a key in its hands, or several holders. */
+export type Seal = 'static' | 'shamir'
+
+/** One node of a Vault. */
+export type VaultNode = {readonly name: string; readonly vault: Vault}
+
 /**
  * A cluster of the fleet, as its platform knows it: puts components there, hands them files, says how they are.
  * Everything that decides (collector configuration, PKI layout, verification) is written once, above it.
@@ -64,6 +70,10 @@ export type Cluster = {
   vaultRuns(): readonly Task[]
   /** How many nodes there are to be. */
   readonly vaultReplicas: number
+  /** Each of them, asked alone. */
+  vaultNodes(): readonly VaultNode[]
+  /** What unseals them. */
+  readonly seal: Seal
   /** The seal of every node; undefined for one that does not answer. */
   vaultSeals(): Promise<readonly (SealStatus | undefined)[]>
   /** Makes a Vault anew into which nobody can log in. Only where what it holds can be made again. */

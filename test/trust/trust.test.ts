@@ -86,7 +86,11 @@ const plans = (world: ReturnType<typeof fakeWorld>, fleet = text) => {
   const {hub, edges} = openFleet(fleetOf(fleet), world.tools)
   const [edge] = edges
   if (!edge) throw new Error('no edge')
-  return {hub: hubInit(hub, world.tools), edge: edgeJoin(hub, edge), leaf: [hub, edge].map(({processes = []}) => processes.find(({name}) => name === 'leaf'))}
+  return {
+    hub: hubInit(hub, world.tools),
+    edge: edgeJoin(hub, edge),
+    leaf: [hub, edge].map(({processes = []}) => processes.find(({name}) => name === 'leaf')),
+  }
 }
 
 test('what the leaf agent is told to ask for', () => {

@@ -12,7 +12,7 @@ import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
-import type {Cluster} from '../platform.ts'
+import type {Cluster, Seal} from '../platform.ts'
 import {applied} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
 import {identityOf} from './identity.ts'
@@ -71,6 +71,7 @@ type Parts = {
   readonly site: Site
   readonly platform: KubernetesCluster
   readonly replicas: number
+  readonly seal: Seal
   readonly collector: 'gateway' | 'agent'
   readonly leaf: () => Promise<LeafWish>
   readonly hubPort: () => Promise<number>
@@ -83,7 +84,18 @@ type Parts = {
 }
 
 /** What every cluster on Kubernetes answers. */
-export const opened = ({site, platform, replicas, collector, leaf, hubPort, more, components, ...wish}: Parts): Omit<Cluster, 'role'> => {
+export const opened = ({
+  site,
+  platform,
+  replicas,
+  seal,
+  collector,
+  leaf,
+  hubPort,
+  more,
+  components,
+  ...wish
+}: Parts): Omit<Cluster, 'role'> => {
   const {kube, cluster: name, tools} = site
   const {certManager, secretsOperator, storageClass} = platform
   const authority = certManager ? certManagerAuthority(site) : ownAuthority(site)
@@ -101,7 +113,7 @@ export const opened = ({site, platform, replicas, collector, leaf, hubPort, more
         )
     },
   }
-  const vault = vaultOf({site, hands, rootCa, replicas, storageClass, hasCertificate: authority.hasVaultCertificate})
+  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, hasCertificate: authority.hasVaultCertificate})
   const identity = identityOf(site)
   const controllers = [
     ...(certManager ? [identity.unlessThere('cert-manager', released(site, `cert-manager on ${name}`, certManagerRelease))] : []),

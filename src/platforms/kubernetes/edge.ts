@@ -71,6 +71,7 @@ export const openKubernetesEdge = (
     site,
     platform,
     replicas: 1,
+    seal: 'static',
     collector: 'agent',
     leaf,
     hubPort: async () => portOf(await hub.endpoint()),

@@ -1,9 +1,9 @@
-import {initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
-import type {Task} from '../../steps/step.ts'
+import {auditDevices, initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
+import type {Step, Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
 import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
-import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
-import type {Cluster} from '../platform.ts'
+import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
+import type {Cluster, Seal, VaultNode} from '../platform.ts'
 import {applied} from './applied.ts'
 import {namespace, ports, secretOf} from './names.ts'
 import {configMap} from './objects.ts'
@@ -15,6 +15,7 @@ type Parts = {
   readonly hands: Pick<Cluster, 'read' | 'hand'>
   readonly rootCa: () => Promise<string>
   readonly replicas: number
+  readonly seal: Seal
   readonly storageClass: string | undefined
   readonly hasCertificate: () => readonly Task[]
 }
@@ -27,17 +28,21 @@ const volume = '10Gi'
 const inside = `https://vault.${namespace}.svc:${ports.vault}`
 
 /** The Vault of a Kubernetes cluster: a Raft of pods over TLS, reached through the API server. */
-export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertificate}: Parts) => {
+export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, hasCertificate}: Parts) => {
   const {kube, cluster, tools} = site
   const nodes = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   const labels = Object.entries(vaultPodLabels)
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
   const through = (dial: () => Promise<string>): Omit<VaultTarget, 'login'> => ({address: inside, where: cluster, dial, ca: rootCa})
-  const vault: Vault = tools.vault({...through(() => kube.forward({namespace, labels, port: ports.vault})), login: adminLogin(hands)})
+  const vault: Vault = tools.vault({
+    ...through(() => kube.forward({namespace, labels, port: ports.vault})),
+    login: seal === 'static' ? adminLogin(hands) : askedLogin(tools.ask, cluster),
+  })
 
-  const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> =>
-    Promise.all(nodes.map((pod) => tools.vault(through(() => kube.forward({namespace, pod, port: ports.vault}))).sealStatus()))
+  const vaultNodes = (): readonly VaultNode[] =>
+    nodes.map((pod) => ({name: pod, vault: tools.vault(through(() => kube.forward({namespace, pod, port: ports.vault})))}))
+  const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> => Promise.all(vaultNodes().map((node) => node.vault.sealStatus()))
 
   const peer = (node: string) => `https://${node}.vault-internal:${ports.vault}`
   const secretFile = (file: string) => `${vaultPaths.handed(secretOf('vault', file))}/${file}`
@@ -51,7 +56,8 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
     peers: [],
   })
   // the chart says where each pod is, and each pod's own file what it keeps its data with
-  const {storage: _, api_addr: __, cluster_addr: ___, ...config} = rendered
+  const {storage: _, api_addr: __, cluster_addr: ___, seal: sealedBy, ...shared} = rendered
+  const config = seal === 'static' ? {...shared, seal: sealedBy} : {...shared, audit: auditDevices(`${vaultPaths.data}/audit.log`)}
 
   /** What a node is told alone: its peers; or, for the first node of a Vault that was never initialised, to do that itself. */
   const selfOf = (node: string, isFirst: boolean) => {
@@ -59,11 +65,11 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
     const raft = {
       path: vaultPaths.data,
       performance_multiplier: 1,
-      ...(!isFirst && {
+      ...((!isFirst || (seal === 'shamir' && others.length > 0)) && {
         retry_join: others.map((other) => ({leader_api_addr: peer(other), leader_ca_cert_file: `${vaultPaths.tls}/ca.crt`})),
       }),
     }
-    return {storage: {raft}, ...(isFirst && {initialize: initialize(secretFile(adminPasswordFile))})}
+    return {storage: {raft}, ...(isFirst && seal === 'static' && {initialize: initialize(secretFile(adminPasswordFile))})}
   }
 
   /**
@@ -85,26 +91,48 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, hasCertifi
   }
   const told = (title: string) => applied(site, title, 'vault-self.yaml', selves)
 
+  /** Pods are ready when they are unsealed; where holders do that, it is enough that each answers. */
+  const answering = (step: Step): Step => {
+    if (seal === 'static') return step
+    let wasApplied = false
+    return {
+      ...step,
+      async done() {
+        const seen = await step.done()
+        if (seen === true || !wasApplied) return seen
+        return (await vaultSeals()).every((one) => one !== undefined) ? true : seen
+      },
+      async apply(tell) {
+        await step.apply(tell)
+        wasApplied = true
+      },
+    }
+  }
+
   return {
     inside,
     vault,
     vaultReplicas: replicas,
+    vaultNodes,
+    seal,
     vaultSeals,
     vaultRuns: (): readonly Task[] => [
       ...hasCertificate(),
       told(`what each Vault node on ${cluster} is told alone`),
-      released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
-        vaultRelease({
-          replicas,
-          storageClass,
-          size: volume,
-          config,
-          selfConfigMap,
-          tlsSecret,
-          handedSecrets: [secretOf('vault', sealKeyFile), secretOf('vault', adminPasswordFile)],
-        }),
+      answering(
+        released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
+          vaultRelease({
+            replicas,
+            storageClass,
+            size: volume,
+            config,
+            selfConfigMap,
+            tlsSecret,
+            handedSecrets: seal === 'static' ? [secretOf('vault', sealKeyFile), secretOf('vault', adminPasswordFile)] : [],
+          }),
+        ),
       ),
-      ...(replicas > 1 ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),
+      ...(replicas > 1 && seal === 'static' ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),
     ],
   }
 }

@@ -12,10 +12,10 @@ import type {Step, Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {readCounters} from '../../tools/stores.ts'
-import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
+import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
-import type {Cluster, EdgeCluster, HubCluster} from '../platform.ts'
+import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent} from './leaf.ts'
 
@@ -26,19 +26,22 @@ type Parts = {
   readonly tools: Tools
   readonly leaf: LeafWish
   readonly replicas: number
+  readonly seal: Seal
   readonly components: readonly Component[]
 }
 
-const nodesOf = ({place}: Machine, replicas: number): readonly Component[] => {
+const nodesOf = ({place}: Machine, replicas: number, seal: Seal): readonly Component[] => {
   const names = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   return names.map((name, index) =>
     vaultNode({
       name,
       at: place(name),
-      joins: index === 0 ? [] : names.filter((other) => other !== name).map((other) => place(other)),
+      // one that initialises itself joins nobody; the others find whichever was initialised
+      joins: index === 0 && seal === 'static' ? [] : names.filter((other) => other !== name).map((other) => place(other)),
       ca: place('ca').file('ca.pem'),
-      sealKey: place('vault').file(sealKeyFile),
-      adminPassword: place('vault').file(adminPasswordFile),
+      ...(seal === 'static' && {
+        self: {sealKey: place('vault').file(sealKeyFile), adminPassword: place('vault').file(adminPasswordFile)},
+      }),
     }),
   )
 }
@@ -51,12 +54,14 @@ const opened = ({
   tools,
   leaf,
   replicas,
+  seal,
   components,
 }: Parts): Omit<Cluster, 'role'> & {readonly runs: readonly Step[]} => {
   const {place} = machine
   const addressOf = (node: string) => `https://${place(node).address('api')}`
-  const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login: adminLogin(machine)})
-  const nodes = nodesOf(machine, replicas)
+  const login = seal === 'static' ? adminLogin(machine) : askedLogin(tools.ask, cluster.name)
+  const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login})
+  const nodes = nodesOf(machine, replicas, seal)
   const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
   const processes = [...nodes, keeper, ...components]
   return {
@@ -80,6 +85,8 @@ const opened = ({
 
     vault,
     vaultReplicas: replicas,
+    vaultNodes: () => nodes.map(({name}) => ({name, vault: tools.vault({address: addressOf(name), ca: machine.rootCa})})),
+    seal,
     vaultRuns: () => [
       ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
@@ -129,7 +136,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     tempo(place('tempo')),
     gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}),
   ]
-  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: hub.vault.replicas, components})
+  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: hub.vault.replicas, seal: hub.vault.seal, components})
   return {
     ...base,
     role: 'hub',
@@ -155,7 +162,7 @@ export const openLocalEdge = (file: FleetFile, {name, logs}: Edge, firstPort: nu
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
   const component = agent(name, place('agent'), file.fleet.hub.endpoint ?? '', [ownLogs, ...logs])
-  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: 1, components: [component]})
+  const {runs, ...base} = opened({file, cluster, machine, tools, leaf, replicas: 1, seal: 'static', components: [component]})
   return {
     ...base,
     role: 'edge',
