@@ -49,6 +49,17 @@ export const shareFlags = {
   }),
 }
 
+/** Of what several holders do together while Vault runs. */
+export const attemptFlags = {
+  cancel: Flags.boolean({description: 'end the attempt, whoever began it', env: 'LKEOBS_CANCEL', exclusive: ['ticket']}),
+  ticket: Flags.string({
+    description: 'your ticket, as a holder; your own gpg decrypts it',
+    env: 'LKEOBS_TICKET',
+    helpValue: 'FILE',
+  }),
+  wait: Flags.boolean({description: 'wait for the holders', env: 'LKEOBS_WAIT'}),
+}
+
 /** Which lab, for the commands about labs. */
 export const labFlags = {
   dir: Flags.string({description: 'the folder of the lab; the current one unless given', env: 'LKEOBS_DIR', helpValue: 'DIR'}),

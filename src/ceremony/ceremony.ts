@@ -13,8 +13,8 @@ import {type Transcript, transcriptIn} from './transcript.ts'
 /** Somebody with a key of their own. */
 export type Person = {readonly name: string; readonly key: PublicKey}
 
-/** A share, as Vault gave it: base64 of a message to the holder's key. */
-export type Sealed = {readonly name: string; readonly fingerprint: string; readonly message: string}
+/** A share, as Vault gave it: base64 of a message to the holder's key, which is kept for when the holder is replaced. */
+export type Sealed = {readonly name: string; readonly fingerprint: string; readonly key: string; readonly message: string}
 
 /** Vault's one irreversible answer: who holds what, all of it ciphertext. */
 export type Reply = {

@@ -35,10 +35,16 @@ const names = (people: readonly {readonly name: string; readonly fingerprint: st
     .toSorted()
     .join('\n')
 
+/** Whether the shares are in the hands that the fleet file names. */
+export const isHeldAsWished = ({holders, threshold}: Ceremony, reply: Reply): boolean => {
+  const wished = holders.map(({name, key}) => ({name, fingerprint: key.fingerprint}))
+  return names(reply.shares) === names(wished) && reply.threshold === threshold
+}
+
 /** Throws LKO-5017 where the shares are in other hands than those of the fleet file. */
-export const heldBy = async (ceremony: Ceremony, reply: Reply): Promise<void> => {
-  const wished = ceremony.holders.map(({name, key}) => ({name, fingerprint: key.fingerprint}))
-  if (names(reply.shares) === names(wished) && reply.threshold === ceremony.threshold) return
+const heldBy = (ceremony: Ceremony, reply: Reply): void => {
+  const wished = ceremony.holders
+  if (isHeldAsWished(ceremony, reply)) return
   const have = `${reply.shares.map(({name}) => name).join(', ')} (${reply.threshold} of ${reply.shares.length})`
   const want = `${wished.map(({name}) => name).join(', ')} (${ceremony.threshold} of ${wished.length})`
   throw new LkeobsError('LKO-5017', `The shares are held by ${have}; the fleet file says ${want}.`, {next: ['lkeobs vault rekey']})
@@ -66,7 +72,7 @@ export const initialised = (ceremony: Ceremony, {startOver}: {readonly startOver
     async done() {
       const reply = await ceremony.reply()
       if (reply) {
-        await heldBy(ceremony, reply)
+        heldBy(ceremony, reply)
         return (await isInitialised()) ? true : 'the shares are here, and Vault is not initialised: its data is gone'
       }
       return (await isInitialised()) ? 'it is, and its shares are not here' : 'not yet'
@@ -82,6 +88,7 @@ export const initialised = (ceremony: Ceremony, {startOver}: {readonly startOver
       const shares = holders.map(({name, key}, index): Sealed => ({
         name,
         fingerprint: key.fingerprint,
+        key: key.binary,
         message: sealed(answer.shares[index] ?? '', name),
       }))
       const rootToken = sealed(answer.rootToken, custodian.name)
@@ -215,12 +222,14 @@ export const audited = ({hub}: Ceremony): Step => ({
   apply: async () => undefined,
 })
 
-/** The root token is revoked, and Vault refuses it. */
-export const rootRevoked = (ceremony: Ceremony, rootToken: AskedSecret): Step => {
+/** The root token is revoked, and Vault refuses it; with `again`, one that was made since. */
+export const rootRevoked = (ceremony: Ceremony, rootToken: AskedSecret, {again = false} = {}): Step => {
   const {hub, sys, transcript, administrator} = ceremony
+  let isDone = false
   return {
     title: 'root token revoked, and refused',
     async done() {
+      if (again) return isDone ? true : 'not yet'
       const root = await ceremony.json<Root>(rootFile)
       if (!root) return 'it was never shown to Vault'
       if (await sys.lives(root.accessor)) return 'it is still accepted'
@@ -229,7 +238,7 @@ export const rootRevoked = (ceremony: Ceremony, rootToken: AskedSecret): Step =>
     async apply() {
       const root = await ceremony.json<Root>(rootFile)
       const as = {accessor: root?.accessor ?? ''}
-      if (root && !(await sys.lives(root.accessor))) {
+      if (!again && root && !(await sys.lives(root.accessor))) {
         // killed after it was revoked: that it lives no longer is what the administrator is told
         await transcript.note({
           who: administrator,
@@ -248,6 +257,7 @@ export const rootRevoked = (ceremony: Ceremony, rootToken: AskedSecret): Step =>
       await transcript.note({who: administrator, step: 'root token refused', api: 'GET auth/token/lookup-self', status, digests})
       if (status !== 403) throw new LkeobsError('LKO-5020', `Vault on ${hub.name} answered ${status} to the revoked root token.`)
       await ceremony.writeJson(rootFile, {...digests, revoked: new Date().toISOString()})
+      isDone = true
     },
   }
 }

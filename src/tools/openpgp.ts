@@ -30,6 +30,12 @@ const algorithmOf = ({algorithm, bits = 0, curve}: OpenPgp.AlgorithmInfo): {read
   return {shown: algorithm, allowed: false}
 }
 
+/** The key that was kept as base64 of its binary form, or why nothing may be encrypted to it any more. */
+export const keptPublicKey = async (binary: string): Promise<PublicKey | string> => {
+  const {armor, enums} = await library()
+  return readPublicKey(armor(enums.armor.publicKey, Buffer.from(binary, 'base64')))
+}
+
 /** The key, or why nothing may be encrypted to it. */
 export const readPublicKey = async (armoured: string): Promise<PublicKey | string> => {
   const {readKeys} = await library()
