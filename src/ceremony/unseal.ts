@@ -204,6 +204,7 @@ export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<
   await give()
   if (!wait) return {board, given: [...given.values()]}
 
+  const goneSince = new Map<string, number>()
   await until(
     async () => {
       const now = await boardOf(hub, nodes)
@@ -212,8 +213,15 @@ export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<
       if (isOpen(board)) return true
       for (const node of board.nodes) {
         const mine = given.get(node.node)
-        // the attempt it counted in is gone and the node is still sealed
-        if (mine?.taken === 'counted' && node.state === 'sealed' && node.nonce !== mine.nonce)
+        const isGone = mine?.taken === 'counted' && node.state === 'sealed' && node.nonce !== mine.nonce
+        if (!isGone) {
+          goneSince.delete(node.node)
+          continue
+        }
+        // a follower that has its last share says nothing of it while it asks the leader
+        const since = goneSince.get(node.node) ?? Date.now()
+        goneSince.set(node.node, since)
+        if (Date.now() - since > opensWithinMs)
           throw new LkeobsError('LKO-5026', `The attempt ${mine.nonce.slice(0, 8)} on ${node.node} ended, and it is sealed.`)
       }
       await give()

@@ -30,18 +30,22 @@ const algorithmOf = ({algorithm, bits = 0, curve}: OpenPgp.AlgorithmInfo): {read
   return {shown: algorithm, allowed: false}
 }
 
-/** The key that was kept as base64 of its binary form, or why nothing may be encrypted to it any more. */
-export const keptPublicKey = async (binary: string): Promise<PublicKey | string> => {
+/** With its checksum, which gpg 2.2 needs where the base64 ends without padding. */
+const armoured = async (what: 'message' | 'publicKey', base64: string): Promise<string> => {
   const {armor, enums} = await library()
-  return readPublicKey(armor(enums.armor.publicKey, Buffer.from(binary, 'base64')))
+  const bytes = new Uint8Array(Buffer.from(base64, 'base64'))
+  return armor(enums.armor[what], bytes, undefined, undefined, undefined, true).replaceAll('\r\n', '\n')
 }
 
+/** The key that was kept as base64 of its binary form, or why nothing may be encrypted to it any more. */
+export const keptPublicKey = async (binary: string): Promise<PublicKey | string> => readPublicKey(await armoured('publicKey', binary))
+
 /** The key, or why nothing may be encrypted to it. */
-export const readPublicKey = async (armoured: string): Promise<PublicKey | string> => {
+export const readPublicKey = async (text: string): Promise<PublicKey | string> => {
   const {readKeys} = await library()
   let keys: readonly OpenPgp.Key[]
   try {
-    keys = await readKeys({armoredKeys: armoured})
+    keys = await readKeys({armoredKeys: text})
   } catch (error) {
     return `it is not an armoured OpenPGP key (${messageOf(error).split('\n')[0]})`
   }
@@ -75,8 +79,8 @@ export const readPublicKey = async (armoured: string): Promise<PublicKey | strin
 export const encryptTo = async ({binary}: PublicKey, content: Secret): Promise<string> => {
   const {createMessage, encrypt, readKey} = await library()
   const encryptionKeys = await readKey({binaryKey: Buffer.from(binary, 'base64')})
-  const armoured: unknown = await encrypt({message: await createMessage({text: content.reveal()}), encryptionKeys, format: 'armored'})
-  return String(armoured).replaceAll('\r\n', '\n')
+  const message: unknown = await encrypt({message: await createMessage({text: content.reveal()}), encryptionKeys, format: 'armored'})
+  return String(message).replaceAll('\r\n', '\n')
 }
 
 /** Whether this is, by its first byte, a message that is encrypted to somebody: cheap, and enough not to keep what is not. */
@@ -88,16 +92,15 @@ export const isCiphertext = (base64: string): boolean => {
 
 /** Base64 ciphertext as a file that gpg reads; undefined where it is no message to this key. */
 export const armouredFor = async ({encryptsTo}: Pick<PublicKey, 'encryptsTo'>, base64: string): Promise<string | undefined> => {
-  const {armor, enums, readMessage} = await library()
-  const binary = Buffer.from(base64, 'base64')
+  const {readMessage} = await library()
   try {
-    const message = await readMessage({binaryMessage: binary})
+    const message = await readMessage({binaryMessage: Buffer.from(base64, 'base64')})
     const recipients = message.getEncryptionKeyIDs().map((id) => id.toHex().toUpperCase())
     if (recipients.length === 0 || !recipients.every((id) => encryptsTo.includes(id))) return undefined
   } catch {
     return undefined
   }
-  return armor(enums.armor.message, binary).replaceAll('\r\n', '\n')
+  return armoured('message', base64)
 }
 
 /** Who signed the content, or why the signature does not hold. */
