@@ -84,6 +84,12 @@ export const initialised = (ceremony: Ceremony, {startOver}: {readonly startOver
       if (!first) throw new Error('a Vault without nodes')
       await tools.files.makeFolder(ceremony.folder)
       const keys = holders.map(({key}) => key.binary)
+      const fingerprints = Object.fromEntries([...holders, custodian].map(({name, key}) => [name, key.fingerprint]))
+      await transcript.note({
+        who: administrator,
+        step: `Vault is asked for ${keys.length} shares, ${threshold} of which open it`,
+        digests: fingerprints,
+      })
       const answer = await vaultSys(first.vault).init({shares: holders.length, threshold, keys, rootTokenKey: custodian.key.binary})
       const shares = holders.map(({name, key}, index): Sealed => ({
         name,

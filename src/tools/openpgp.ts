@@ -50,7 +50,9 @@ export const readPublicKey = async (text: string): Promise<PublicKey | string> =
     return `it is not an armoured OpenPGP key (${messageOf(error).split('\n')[0]})`
   }
   const [key] = keys
-  if (!key || keys.length > 1) return `the file has ${keys.length} keys; it must have one`
+  // of several blocks only the first is read
+  const number = Math.max(keys.length, text.match(/-----BEGIN PGP/g)?.length ?? 0)
+  if (!key || number > 1) return `the file has ${number} keys; it must have one`
   if (key.isPrivate()) return 'it is a SECRET key: whoever sees this file has it. Remove it from here, and export the public one'
   const {version} = key.keyPacket
   if (version !== 4) return `it is an OpenPGP key of version ${version}; Vault takes version 4`

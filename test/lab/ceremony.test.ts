@@ -44,6 +44,9 @@ const as = ({home}: Person): NodeJS.ProcessEnv => ({GNUPGHOME: home})
 const codeOf = (ended: Ended): string => document<Failure>(ended).error.code
 const admin = () => ({LKEOBS_VAULT_PASSWORD_FILE: path.join(outside, 'password')})
 
+/** How OpenBao writes tokens: also those that only the command line ever saw. */
+const anyToken = /\bs\.[A-Za-z0-9]{24}\b/
+
 /** A holder's own words are secret from then on. */
 const shareIn = async (person: Person, file = inCeremony(`${person.name}.share.asc`)): Promise<string> => {
   const share = (await person.decrypt(await readFile(file, 'utf8'))).trim()
@@ -134,7 +137,7 @@ describe('the administrator', () => {
   test('cannot be made without a password or a root token, and nobody is asked', async () => {
     const none = await cli(['vault', 'init', '--json'])
     expect(codeOf(none)).toBe('LKO-5010')
-    const wrong = await cli(['vault', 'init', '--json', '--root-token-file', '-'], admin(), 's.notatokenatallnotatokenat\n')
+    const wrong = await cli(['vault', 'init', '--json', '--root-token-file', '-'], admin(), 's.notatoken\n')
     expect(codeOf(wrong)).toBe('LKO-5019')
   })
 
@@ -303,10 +306,84 @@ describe('what is left behind', () => {
     expect(samples).toBeGreaterThan(100)
     expect(secrets.length).toBeGreaterThan(20)
     const found = (where: string, text: string) =>
-      secrets.filter((secret) => text.includes(secret)).map((secret) => `${where}: ${secret.slice(0, 6)}…`)
+      [...secrets.filter((secret) => text.includes(secret)), ...(anyToken.exec(text) ?? [])].map(
+        (secret) => `${where}: ${secret.slice(0, 6)}…`,
+      )
     const inFiles = filesBelow(folder).flatMap((file) => found(file, readFileSync(file, 'latin1')))
     expect(inFiles).toEqual([])
     expect(said.flatMap((text, index) => found(`output ${index}`, text))).toEqual([])
     expect(texts.flatMap((text) => found(`process ${text.slice(0, 40)}`, text))).toEqual([])
   })
+})
+
+describe('killed', () => {
+  let place: string
+  const own = () => path.join(place, '.lkeobs/hub/ceremony')
+  beforeAll(async () => {
+    await lkeobs(folder, ['lab', 'down', '--yes'])
+    place = await mkdtemp(path.join(tmpdir(), 'lkeobs-killed-'))
+    await heldFleet(place, {holders: people.slice(0, 3), custodian, threshold: 2, ports: ports + 100})
+  })
+  afterAll(async () => {
+    await lkeobs(place, ['lab', 'down', '--purge', '--yes'])
+    await rm(place, {recursive: true, force: true})
+  })
+
+  /** A run that is killed as soon as it has done something; `undefined` when there was nothing left to do. */
+  const killedAfterStep = async (args: readonly string[], input?: string): Promise<string | undefined | Ended> => {
+    const {child, ended} = start(place, ['vault', 'init', ...args], {...admin(), NO_COLOR: '1'}, input)
+    let done: string | undefined
+    child.stderr.on('data', (chunk: Buffer) => {
+      const line = chunk
+        .toString()
+        .split('\n')
+        .find((text) => text.includes('✔') && !text.includes('already so'))
+      if (line === undefined || done !== undefined) return
+      done = line.slice(10).trim()
+      child.kill('SIGKILL')
+    })
+    const end = await ended
+    return end.signal === 'SIGKILL' ? done : end.code === 0 ? undefined : end
+  }
+
+  test('after each step of init, it goes on, and Vault is initialised once', async () => {
+    const steps: string[] = []
+    const answers: string[] = []
+    for (let run = 0; run < 40; run += 1) {
+      const token = steps.some((step) => step.includes('unsealed'))
+        ? await custodian.decrypt(await readFile(path.join(own(), 'root-token.asc'), 'utf8'))
+        : ''
+      const end = await killedAfterStep([...answers, '--root-token-file', '-'], `${token}\n`)
+      if (end === undefined) break
+      if (typeof end === 'string') {
+        steps.push(end)
+        continue
+      }
+      expect(end.code, end.stderr).toBe(6)
+      if (end.stderr.includes('LKO-5013')) {
+        for (const person of [...people.slice(0, 3), custodian]) {
+          const {stdout} = await lkeobs(place, ['vault', 'answer', path.join(own(), `${person.name}.challenge.asc`)], as(person))
+          const file = path.join(place, `${person.name}.answer`)
+          await writeFile(file, stdout)
+          answers.push('--answer', file)
+        }
+      } else {
+        expect(end.stderr).toContain('LKO-5015')
+        const given = people.slice(0, 2).map((person) => {
+          const envelope = path.join(own(), `${person.name}.share.asc`)
+          return lkeobs(place, ['vault', 'unseal', '--wait', '--envelope', envelope], as(person))
+        })
+        for (const {code, stderr} of await Promise.all(given)) expect(code, stderr).toBe(0)
+        steps.push('unsealed')
+      }
+    }
+    const transcript = await readFile(path.join(own(), 'transcript.jsonl'), 'utf8')
+    expect(transcript.match(/is asked for 3 shares/g)).toHaveLength(1)
+    expect(transcript).toContain('"root token refused"')
+    expect(steps.length, steps.join('\n')).toBeGreaterThan(9)
+    const last = await lkeobs(place, ['vault', 'init', '--json'], admin())
+    expect(last.code, last.stdout).toBe(0)
+    const verified = await lkeobs(place, ['vault', 'ceremony', 'verify', path.join(own(), 'transcript.jsonl')])
+    expect(verified.code, verified.stderr).toBe(0)
+  }, 400_000)
 })
