@@ -234,7 +234,7 @@ export const attemptOf = (ceremony: Ceremony, {attempt, minutes, wait, fresh}: A
   const rekeyed: Step = {
     title: 'the new shares open Vault, the old ones are refused',
     async done() {
-      return (await open()) === undefined && (await isHeldAsWished(ceremony, await reply())) ? true : 'not closed yet'
+      return (await open()) === undefined && isHeldAsWished(ceremony, await reply()) ? true : 'not closed yet'
     },
     async apply() {
       const found = await next()

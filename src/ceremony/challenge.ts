@@ -103,7 +103,7 @@ const linesIn = async (files: Files, sources: readonly string[], stdin: () => Pr
       )
     )
       for (const name of await files.list(source))
-        texts.push(/\.answer$/.test(name) ? ((await files.read(path.join(source, name))) ?? '') : '')
+        texts.push(name.endsWith('.answer') ? ((await files.read(path.join(source, name))) ?? '') : '')
     else {
       const text = await files.read(source)
       if (text === undefined) throw new LkeobsError('LKO-5014', `There is no file ${source}.`)

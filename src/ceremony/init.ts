@@ -1,5 +1,5 @@
 import {LkeobsError} from '../errors.ts'
-import {Secret} from '../secret.ts'
+import type {Secret} from '../secret.ts'
 import type {Step, Tell} from '../steps/step.ts'
 import {armouredFor, isCiphertext} from '../tools/openpgp.ts'
 import {vaultSys} from '../tools/vault-sys.ts'
@@ -177,7 +177,7 @@ export const administratorProven = (
   ceremony: Ceremony,
   secrets: {readonly rootToken: AskedSecret; readonly password: AskedSecret},
 ): Step => {
-  const {hub, transcript, administrator} = ceremony
+  const {hub, tools, transcript, administrator} = ceremony
   return {
     title: `administrator of Vault on ${hub.name} logs in with a password`,
     async done() {
@@ -197,6 +197,7 @@ export const administratorProven = (
       await write('sys/auth/userpass', {type: 'userpass'})
       await write(`sys/policies/acl/${adminPolicyName}`, {policy: adminPolicy})
       const password = await secrets.password()
+      await tools.ask.again('The same password again')
       await write(`auth/userpass/users/${adminUsername}`, {password, token_policies: [adminPolicyName], token_ttl: '15m'})
     },
   }

@@ -80,8 +80,8 @@ export const vaultNode = ({name, at, joins, ca, self}: Node): Component => {
     url: `https://${at.address('api')}`,
     async ready({files, vault}) {
       const pem = async () => (await files.read(ca)) ?? ''
-      const seal = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
-      return seal === undefined ? 'not answering yet' : true
+      const seen = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
+      return seen === undefined ? 'not answering yet' : true
     },
   }
 }

@@ -16,6 +16,8 @@ export type Ask = {
   secret(question: string, from: {readonly file?: string | undefined; readonly flag: string; readonly variable: string}): Promise<Secret>
   /** The administrator's password: asked for once in a run, from the file that --password-file or the variable names. */
   password(question: string, variable: string): Promise<Secret>
+  /** The password once more, where it was typed unseen and is about to become the password. Throws LKO-5010 where it differs. */
+  again(question: string): Promise<void>
 }
 
 /** One line after another, however many ask; a pipe can be read once only. */
@@ -39,15 +41,22 @@ export const createAsk = ({
   readonly yes: boolean
   readonly passwordFile?: string | undefined
 }): Ask & {readonly end: () => void} => {
-  let password: Promise<Secret> | undefined
+  let known: Promise<Secret> | undefined
+  let wasTyped = false
   const opened = new Map<string, ReturnType<typeof linesOf>>()
   const ask: Ask & {readonly end: () => void} = {
     password(question, variable) {
       const file = passwordFile ?? process.env[variable]
-      return (password ??= ask.secret(question, {file, flag: '--password-file', variable}))
+      wasTyped = file === undefined
+      return (known ??= ask.secret(question, {file, flag: '--password-file', variable}))
     },
     end: () => {
       for (const lines of opened.values()) lines.close()
+    },
+    async again(question) {
+      if (!wasTyped || !known) return
+      const [one, other] = [await known, await ask.secret(question, {flag: '--password-file', variable: ''})]
+      if (one.reveal() !== other.reveal()) throw new LkeobsError('LKO-5010', 'The two passwords differ.')
     },
     async secret(question, {file, flag, variable}) {
       if (file !== undefined) {

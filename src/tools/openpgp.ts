@@ -25,7 +25,7 @@ const curves: ReadonlySet<string> = new Set(['curve25519Legacy', 'curve25519', '
 
 /** Vault's own library decrypts nothing for us, so an algorithm it cannot encrypt to would only show after init. */
 const algorithmOf = ({algorithm, bits = 0, curve}: OpenPgp.AlgorithmInfo): {readonly shown: string; readonly allowed: boolean} => {
-  if (/^rsa/.test(algorithm)) return {shown: `rsa${bits}`, allowed: bits >= leastRsaBits && algorithm !== 'rsaSign'}
+  if (algorithm.startsWith('rsa')) return {shown: `rsa${bits}`, allowed: bits >= leastRsaBits && algorithm !== 'rsaSign'}
   if (algorithm === 'ecdh') return {shown: (curve ?? 'ecdh').replace('Legacy', ''), allowed: curves.has(curve ?? '')}
   return {shown: algorithm, allowed: false}
 }

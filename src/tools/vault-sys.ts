@@ -38,12 +38,6 @@ export type Attempt = {
 }
 type AttemptData = Omit<Attempt, 'verificationNonce'> & {readonly verification_nonce?: string}
 
-/** What an attempt gives in the end: ciphertext alone. */
-export type Yield = {
-  readonly complete: boolean
-  readonly encodedToken?: string
-}
-
 export type RotationWish = {readonly shares: number; readonly threshold: number; readonly keys: readonly string[]}
 export type InitWish = RotationWish & {readonly rootTokenKey: string}
 export type InitReply = {readonly shares: readonly string[]; readonly rootToken: string}
@@ -87,7 +81,11 @@ export const vaultSys = (vault: Vault) => {
     },
     async lookupSelf(token: Secret): Promise<{readonly status: number; readonly accessor: string; readonly policies: readonly string[]}> {
       const {status, data} = await vault.request({method: 'GET', path: 'auth/token/lookup-self', as: token})
-      return {status, accessor: String(data['accessor'] ?? ''), policies: (data['policies'] ?? []) as readonly string[]}
+      return {
+        status,
+        accessor: typeof data['accessor'] === 'string' ? data['accessor'] : '',
+        policies: (data['policies'] ?? []) as readonly string[],
+      }
     },
     async revokeSelf(token: Secret): Promise<number> {
       await ask({method: 'POST', path: 'auth/token/revoke-self', data: {}, as: token})

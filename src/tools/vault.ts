@@ -217,10 +217,10 @@ export const openVault: OpenVault = (target) => {
     async request(request) {
       const {method, path, data, as} = request
       // a client of its own: a token that is given must not stay in the one that logs in
-      const client = as === 'administrator' ? await loggedIn() : await connect(target)
-      if (as instanceof Secret) client.token = as.reveal()
+      const session = as === 'administrator' ? await loggedIn() : await connect(target)
+      if (as instanceof Secret) session.token = as.reveal()
       try {
-        return answerOf(200, (await client.request({method, path: `/${path}`, ...(data && {json: data})})) as Body, request)
+        return answerOf(200, (await session.request({method, path: `/${path}`, ...(data && {json: data})})) as Body, request)
       } catch (error) {
         if (isRefusal(error)) return answerOf(error.response.statusCode, error.response.body as Body, request)
         throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {next: ['lkeobs vault unseal --wait']})

@@ -32,7 +32,7 @@ const fakeNodes = ({names = ['vault-0', 'vault-1', 'vault-2'], initialized = tru
       state.nonce = ''
     }
     const answer = (): VaultAnswer => ({status: 200, data: {...status()}, errors: []})
-    const refuse = (status: number, text: string): VaultAnswer => ({status, data: {}, errors: [text]})
+    const refuse = (code: number, text: string): VaultAnswer => ({status: code, data: {}, errors: [text]})
     const take = (data: Readonly<Record<string, unknown>>): VaultAnswer => {
       if (data['reset'] === true) forget()
       const {key} = data

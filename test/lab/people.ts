@@ -57,16 +57,16 @@ export const processTable = () => {
     )
     samples += 1
   }
-  let isOver = false
+  const over = new AbortController()
   const work = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await look()
       await new Promise((resolve) => setTimeout(resolve, 40))
     }
   })()
   return {
     async stop(): Promise<{readonly texts: readonly string[]; readonly samples: number}> {
-      isOver = true
+      over.abort()
       await work
       return {texts: [...seen], samples}
     },

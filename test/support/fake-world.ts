@@ -355,7 +355,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
       },
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},
-      ask: {confirm: nobody('a question'), password: nobody('a password'), secret: nobody('a secret')},
+      ask: {confirm: nobody('a question'), password: nobody('a password'), again: nobody('a password'), secret: nobody('a secret')},
       program: reading((name: string) => `/programs/${binaries[name] ?? name}`),
       kube: clusters.kube,
       helm: clusters.helm,

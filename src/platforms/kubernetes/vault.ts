@@ -80,7 +80,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, hasC
     const live = await kube.read({apiVersion: 'v1', kind: 'ConfigMap', name: selfConfigMap, namespace})
     const first = (live?.['data'] as Record<string, string> | undefined)?.['vault-0.json']
     if (first !== undefined && !first.includes('"initialize"')) return true
-    return (await vaultSeals()).some((seal) => seal?.initialized === true)
+    return (await vaultSeals()).some((one) => one?.initialized === true)
   }
   const selves = async () => {
     const founded = replicas > 1 && (await isFounded())
