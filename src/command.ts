@@ -38,6 +38,16 @@ export const passwordFlags = {
   }),
 }
 
+/** Of ceremonies in which people answer challenges. */
+export const answerFlags = {
+  answer: Flags.string({
+    description: 'a file with answers to challenges, or a folder of files NAME.answer; - is stdin; may be given again',
+    multiple: true,
+    env: 'LKEOBS_ANSWER',
+    helpValue: 'FILE',
+  }),
+}
+
 /** Where a holder's share comes from; asked for on the terminal unless given. */
 export const shareFlags = {
   envelope: Flags.string({description: 'your envelope, which your own gpg decrypts', env: 'LKEOBS_ENVELOPE', helpValue: 'FILE'}),

@@ -5,14 +5,19 @@ import {decrypt} from '../tools/gpg.ts'
 import type {Tools} from '../tools/index.ts'
 import {ceremonyFolder, transcriptFile} from './ceremony.ts'
 import {shareOf} from './share.ts'
-import {type Kind, type Part, readTicket, takePart} from './ticket.ts'
+import {type Kind, type Part, partBefore, readTicket, takePart} from './ticket.ts'
 import {transcriptIn} from './transcript.ts'
 
 type Given = {
   readonly file: FleetFile
   readonly hub: HubCluster
   readonly tools: Tools
-  readonly flags: {readonly ticket: string; readonly envelope?: string | undefined; readonly 'share-file'?: string | undefined}
+  readonly flags: {
+    readonly 'dry-run': boolean
+    readonly ticket: string
+    readonly envelope?: string | undefined
+    readonly 'share-file'?: string | undefined
+  }
 }
 
 /** A holder's part, on their own machine: ticket and envelope are decrypted by their own gpg. */
@@ -24,6 +29,7 @@ export const partOf = async (attempt: Kind, {file, hub, tools, flags}: Given): P
   const folder = ceremonyFolder(file.folder, hub.name)
   // ciphertext, should what follows fail: Vault says it only once
   const keep = (name: string, base64: string) => files.write(`${folder}/${attempt}.${name}`, `${base64}\n`)
+  if (flags['dry-run']) return partBefore(hub.vaultNodes(), ticket)
   const part = await takePart(hub.vaultNodes(), ticket, await shareOf(tools, flags), keep)
   if (await files.exists(folder)) {
     const step = `${attempt}: share ${part.phase === 'proving' ? 'proven' : 'given'}`

@@ -1,6 +1,7 @@
 import {LkeobsError} from '../errors.ts'
 import {Secret} from '../secret.ts'
 import {decrypt} from '../tools/gpg.ts'
+import {recipientsOf} from '../tools/openpgp.ts'
 import type {Tools} from '../tools/index.ts'
 
 /** A holder's share: out of their envelope by their own gpg, or typed unseen, or from a pipe. */
@@ -16,4 +17,10 @@ export const shareOf = async (
   const armoured = await files.read(envelope)
   if (armoured === undefined) throw new LkeobsError('LKO-5021', `There is no file ${envelope}.`)
   return new Secret((await decrypt(shell, armoured, envelope)).reveal().trim())
+}
+
+/** Whose envelope it is, by the key it is encrypted to: nothing is decrypted for that. */
+export const holderOf = async ({files}: Pick<Tools, 'files'>, envelope: string | undefined): Promise<string> => {
+  const [id] = envelope === undefined ? [] : await recipientsOf((await files.read(envelope)) ?? '')
+  return id === undefined ? 'a holder' : `holder of key ${id}`
 }

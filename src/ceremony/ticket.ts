@@ -94,6 +94,14 @@ const openNode = async (nodes: readonly VaultNode[]): Promise<VaultNode> => {
   throw new LkeobsError('LKO-5015', 'No node of Vault is unsealed.', {next: ['lkeobs vault unseal --wait']})
 }
 
+/** The attempt as it is, without giving anything. */
+export const partBefore = async (nodes: readonly VaultNode[], ticket: Ticket): Promise<Part> => {
+  const {attempt, hub, holder, nonce} = ticket
+  const status = await statusOf(vaultSys((await openNode(nodes)).vault), ticket, new Secret(ticket.token))
+  const phase = status.verificationNonce === undefined ? 'giving' : 'proving'
+  return {hub, attempt, holder, nonce, phase, complete: false, progress: status.progress ?? 0, required: status.required ?? 0}
+}
+
 /** A holder's part in an attempt. What is yielded at the end is handed to `keep` before anything else. */
 export const takePart = async (
   nodes: readonly VaultNode[],

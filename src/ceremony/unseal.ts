@@ -122,6 +122,8 @@ type Wish = {
   readonly nodes: readonly VaultNode[]
   /** What the holder was told the attempt is called, or its beginning. */
   readonly nonce?: string | undefined
+  /** For the transcript. */
+  readonly who?: string
   readonly wait: boolean
   readonly waitMs?: number
   readonly transcript?: Transcript
@@ -165,7 +167,7 @@ const judged = (given: readonly Given[]): void => {
 
 /** A share to every sealed node; with `wait`, to those that can take it only later, too, until all are unsealed. */
 export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<Unsealed> => {
-  const {hub, nodes, nonce, wait, show, transcript, waitMs = 3_600_000} = wish
+  const {hub, nodes, nonce, wait, show, who = 'a holder', transcript, waitMs = 3_600_000} = wish
   const given = new Map<string, Given>()
   let board = await boardOf(hub, nodes)
   show(board)
@@ -187,7 +189,7 @@ export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<
       const digests = {...(result.nonce !== '' && {nonce: result.nonce})}
       const status = ['wrong', 'malformed'].includes(result.taken) ? 400 : 200
       await transcript?.note({
-        who: 'a holder',
+        who,
         step: `share given: ${result.taken}`,
         node: result.node,
         api: 'POST sys/unseal',

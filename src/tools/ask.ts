@@ -22,7 +22,8 @@ export type Ask = {
 
 /** One line after another, however many ask; a pipe can be read once only. */
 const linesOf = (file: string) => {
-  const input = file === '-' ? process.stdin : createReadStream(file)
+  // stdin may be a socket, which cannot be opened by its name
+  const input = ['-', '/dev/stdin'].includes(file) ? process.stdin : createReadStream(file)
   const lines = createInterface({input})[Symbol.asyncIterator]()
   return {
     next: async () => {

@@ -105,6 +105,16 @@ export const armouredFor = async ({encryptsTo}: Pick<PublicKey, 'encryptsTo'>, b
   return armoured('message', base64)
 }
 
+/** The key IDs that a message is encrypted to; none where it is no message. */
+export const recipientsOf = async (text: string): Promise<readonly string[]> => {
+  const {readMessage} = await library()
+  try {
+    return (await readMessage({armoredMessage: text})).getEncryptionKeyIDs().map((id) => id.toHex().toUpperCase())
+  } catch {
+    return []
+  }
+}
+
 /** Who signed the content, or why the signature does not hold. */
 export const checkSignature = async (content: string, signature: string, armouredKey: string): Promise<{readonly by: string} | string> => {
   const {createMessage, readKey, readSignature, verify} = await library()

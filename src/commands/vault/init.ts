@@ -2,7 +2,7 @@ import {text} from 'node:stream/consumers'
 import {Flags} from '@oclif/core'
 import {openCeremony, transcriptFile} from '../../ceremony/ceremony.ts'
 import {checkPrograms} from '../../clusters.ts'
-import {chartFlags, LkeobsCommand, passwordFlags} from '../../command.ts'
+import {answerFlags, chartFlags, LkeobsCommand, passwordFlags} from '../../command.ts'
 import {vaultInit} from '../../plans/vault-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {passwordVariable} from '../../trust/admin.ts'
@@ -19,12 +19,7 @@ export default class VaultInit extends LkeobsCommand {
   static override flags = {
     ...chartFlags,
     ...passwordFlags,
-    answer: Flags.string({
-      description: 'a file with answers to challenges, or a folder of files NAME.answer; - is stdin; may be given again',
-      multiple: true,
-      env: 'LKEOBS_ANSWER',
-      helpValue: 'FILE',
-    }),
+    ...answerFlags,
     'root-token-file': Flags.string({
       description: 'a file or pipe with the root token, as the custodian decrypts it; - is stdin',
       env: 'LKEOBS_ROOT_TOKEN_FILE',

@@ -2,7 +2,7 @@ import {text} from 'node:stream/consumers'
 import {Flags} from '@oclif/core'
 import {openCeremony} from '../../ceremony/ceremony.ts'
 import {partOf, partText} from '../../ceremony/part.ts'
-import {attemptFlags, LkeobsCommand, passwordFlags, shareFlags} from '../../command.ts'
+import {answerFlags, attemptFlags, LkeobsCommand, passwordFlags, shareFlags} from '../../command.ts'
 import {vaultCancel, vaultRekey} from '../../plans/vault-attempt.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 
@@ -19,12 +19,7 @@ export default class VaultRekey extends LkeobsCommand {
     ...passwordFlags,
     ...shareFlags,
     ...attemptFlags,
-    answer: Flags.string({
-      description: 'a file with answers of new holders to challenges, or a folder of files NAME.answer; - is stdin; may be given again',
-      multiple: true,
-      env: 'LKEOBS_ANSWER',
-      helpValue: 'FILE',
-    }),
+    ...answerFlags,
     fresh: Flags.boolean({description: 'new shares although the holders stay', env: 'LKEOBS_FRESH'}),
     minutes: Flags.integer({description: 'how long holders may take', default: 60, min: 1, max: 1440, env: 'LKEOBS_MINUTES'}),
   }

@@ -1,6 +1,6 @@
 import {Flags} from '@oclif/core'
 import {ceremonyFolder, transcriptFile} from '../../ceremony/ceremony.ts'
-import {shareOf} from '../../ceremony/share.ts'
+import {holderOf, shareOf} from '../../ceremony/share.ts'
 import {transcriptIn} from '../../ceremony/transcript.ts'
 import {type Board, boardOf, boardText, givenText, isOpen, reset, unseal} from '../../ceremony/unseal.ts'
 import {LkeobsCommand, shareFlags} from '../../command.ts'
@@ -21,6 +21,17 @@ export default class VaultUnseal extends LkeobsCommand {
     wait: Flags.boolean({description: 'stay until every node is unsealed, up to an hour', env: 'LKEOBS_WAIT'}),
   }
 
+  /** Drawn over the one before, on a terminal. */
+  #board(): (board: Board) => void {
+    let drawn = 0
+    return (board) => {
+      const text = `${boardText(board)}\n`
+      if (drawn > 0 && process.stderr.isTTY) process.stderr.write(`\u001B[${drawn}A\u001B[J`)
+      drawn = text.split('\n').length
+      this.progress(text)
+    }
+  }
+
   async run(): Promise<void> {
     const {flags} = await this.parse(VaultUnseal)
     const tools = await this.tools(flags)
@@ -34,8 +45,9 @@ export default class VaultUnseal extends LkeobsCommand {
     if (flags.reset)
       return answer(flags['dry-run'] ? await boardOf(hub.name, nodes) : await reset(hub.name, nodes, transcript), {reset: true})
     if (flags['dry-run']) return answer(await boardOf(hub.name, nodes), {given: []})
-    const wish = {hub: hub.name, nodes, nonce: flags.nonce, wait: flags.wait, ...(transcript && {transcript})}
-    const show = (board: Board) => this.progress(`${boardText(board)}\n`)
+    const who = await holderOf(tools, flags.envelope)
+    const wish = {hub: hub.name, who, nodes, nonce: flags.nonce, wait: flags.wait, ...(transcript && {transcript})}
+    const show = this.#board()
     const {board, given} = await unseal(() => shareOf(tools, flags), {...wish, show})
     const already = given.length === 0
     answer(
