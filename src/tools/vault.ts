@@ -94,9 +94,15 @@ const transport = (ca: string) => {
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const body = json === undefined || json === true ? undefined : bodyOf(json)
+      // with its length: Node would send the body of a DELETE without saying that there is one
       const request = https.request(
         uri,
-        {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}},
+        {
+          method,
+          agent,
+          timeout: timeoutMs,
+          headers: {...headers, ...(body !== undefined && {'content-type': 'application/json', 'content-length': Buffer.byteLength(body)})},
+        },
         (response) => {
           const chunks: Buffer[] = []
           response.on('data', (chunk: Buffer) => chunks.push(chunk))
