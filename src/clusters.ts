@@ -54,7 +54,7 @@ export const checkHub = async (hub: HubCluster): Promise<void> => {
   throw new LkeobsError(
     'LKO-3007',
     `Vault of ${hub.name} at ${hub.vault.address} ${seal === undefined ? 'does not answer' : 'is sealed'}.`,
-    {next: ['lkeobs hub init']},
+    {next: [hub.seal === 'shamir' && seal?.sealed ? 'lkeobs vault unseal --wait --envelope NAME.share.asc' : 'lkeobs hub init']},
   )
 }
 

@@ -29,6 +29,47 @@ export const chartFlags = {
   }),
 }
 
+/** Where the password of a Vault's administrator comes from, where it is in no file of the lab. */
+export const passwordFlags = {
+  'password-file': Flags.string({
+    description: "a file or pipe with the password of Vault's administrator; - is stdin",
+    env: 'LKEOBS_VAULT_PASSWORD_FILE',
+    helpValue: 'FILE',
+  }),
+}
+
+/** Of ceremonies in which people answer challenges. */
+export const answerFlags = {
+  answer: Flags.string({
+    description: 'a file with answers to challenges, or a folder of files NAME.answer; - is stdin; may be given again',
+    multiple: true,
+    env: 'LKEOBS_ANSWER',
+    helpValue: 'FILE',
+  }),
+}
+
+/** Where a holder's share comes from; asked for on the terminal unless given. */
+export const shareFlags = {
+  envelope: Flags.string({description: 'your envelope, which your own gpg decrypts', env: 'LKEOBS_ENVELOPE', helpValue: 'FILE'}),
+  'share-file': Flags.string({
+    description: 'a pipe with your share, instead of an envelope; - is stdin',
+    env: 'LKEOBS_SHARE_FILE',
+    helpValue: 'FILE',
+    exclusive: ['envelope'],
+  }),
+}
+
+/** Of what several holders do together while Vault runs. */
+export const attemptFlags = {
+  cancel: Flags.boolean({description: 'end the attempt, whoever began it', env: 'LKEOBS_CANCEL', exclusive: ['ticket']}),
+  ticket: Flags.string({
+    description: 'your ticket, as a holder; your own gpg decrypts it',
+    env: 'LKEOBS_TICKET',
+    helpValue: 'FILE',
+  }),
+  wait: Flags.boolean({description: 'wait for the holders', env: 'LKEOBS_WAIT'}),
+}
+
 /** Which lab, for the commands about labs. */
 export const labFlags = {
   dir: Flags.string({description: 'the folder of the lab; the current one unless given', env: 'LKEOBS_DIR', helpValue: 'DIR'}),
@@ -57,9 +98,9 @@ export abstract class LkeobsCommand extends Command {
 
   #tools: Tools | undefined
 
-  protected async tools(flags: {readonly yes: boolean}): Promise<Tools> {
+  protected async tools(flags: {readonly yes: boolean; readonly 'password-file'?: string | undefined}): Promise<Tools> {
     const {createTools} = await import('./tools/index.ts')
-    return (this.#tools ??= createTools(flags))
+    return (this.#tools ??= createTools({yes: flags.yes, passwordFile: flags['password-file']}))
   }
 
   /** Whatever came of it: a forward or a kept connection would let the process linger. */

@@ -16,8 +16,8 @@ type Node = {
   readonly joins: readonly Place[]
   /** Files shared by the cluster's nodes. */
   readonly ca: string
-  readonly seal: SealWish
-  readonly adminPassword: string
+  /** Left out where holders unseal it. */
+  readonly self?: {readonly seal: SealWish; readonly adminPassword: string} | undefined
 }
 
 const request = (path: string, data: object) => ({operation: 'update', path, data})
@@ -44,34 +44,47 @@ export const initialize = (adminPassword: string) => [
   },
 ]
 
-/** One node of a cluster's Vault (OpenBao, Raft, TLS, sealed by a key in a file). */
-export const vaultNode = ({name, at, joins, ca, seal: wish, adminPassword}: Node): Component => {
+/**
+ * The audit devices of a Vault that holders unseal: OpenBao takes them from its configuration alone. The same on every node,
+ * since whichever leads makes them its own; two, since Vault stops answering when the only one cannot be written.
+ */
+export const auditDevices = (file: string) => [
+  {file: {'lkeobs-file': {description: 'audit log', options: {file_path: file, mode: '0600'}}}},
+  {file: {'lkeobs-log': {description: 'audit log, in what the process logs', options: {file_path: 'stdout'}}}},
+]
+
+/** One node of a cluster's Vault (OpenBao, Raft, TLS, sealed by a key in a file or by the hub, or unsealed by holders). */
+export const vaultNode = ({name, at, joins, ca, self}: Node): Component => {
   const tls = at.file('tls.pem')
-  const configuration = render('vault.yaml', {
+  const {seal, ...configuration} = render('vault.yaml', {
     node: name,
     data: at.file('data'),
     api: {listen: at.address('api'), url: `https://${at.address('api')}`},
     cluster: {listen: at.address('cluster'), url: `https://${at.address('cluster')}`},
     tls: {certificate: tls, key: tls, ca},
-    seal: sealStanza(wish),
+    seal: self ? sealStanza(self.seal) : {},
     peers: joins.map((peer) => ({address: `https://${peer.address('api')}`})),
   })
-  const self = joins.length === 0 ? {initialize: initialize(adminPassword)} : {}
+  // a path of its own folder, in which it runs
+  const sealed = self ? {seal, ...(joins.length === 0 && {initialize: initialize(self.adminPassword)})} : {audit: auditDevices('audit.log')}
   return {
     name,
     title: `Vault node ${name}`,
     program: 'openbao',
     args: ['server', `-config=${at.file('vault.json')}`],
-    files: {'vault.json': `${JSON.stringify({...configuration, ...self}, undefined, 2)}\n`},
+    files: {'vault.json': `${JSON.stringify({...configuration, ...sealed}, undefined, 2)}\n`},
     // killed after it had made its Raft log and before its barrier: nothing was in it yet
     cutOff: {says: 'cluster already has state', remove: 'data'},
     // it reads its certificate when it starts, and what opens its seal
-    restartOn: ['tls.pem', ...(wish.type === 'transit' ? [wish.token, wish.ca].map((file) => relative(at.folder, file)) : [])],
+    restartOn: [
+      'tls.pem',
+      ...(self?.seal.type === 'transit' ? [self.seal.token, self.seal.ca].map((file) => relative(at.folder, file)) : []),
+    ],
     url: `https://${at.address('api')}`,
     async ready({files, vault}) {
       const pem = async () => (await files.read(ca)) ?? ''
-      const seal = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
-      return seal === undefined ? 'not answering yet' : true
+      const seen = await vault({address: `https://${at.address('api')}`, ca: pem}).sealStatus()
+      return seen === undefined ? 'not answering yet' : true
     },
   }
 }

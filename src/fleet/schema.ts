@@ -1,6 +1,7 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
 import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
+import {heldTogether, holderShape} from './holders.ts'
 
 const label = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, {
   error: ({input}) => `expected a DNS label (a-z, 0-9 and - inside, at most 40 characters), got ${JSON.stringify(input)}`,
@@ -136,12 +137,7 @@ const oneOf = <Shape extends z.ZodRawShape>(shape: Shape) =>
     })
     .meta({minProperties: 1, maxProperties: 1})
 
-const seal = z
-  .enum(['static'])
-  .default('static')
-  .describe('How Vault unseals itself. static: with a key in a file beside its data, which is for a lab.')
-
-/** An edge has a choice more: its hub. */
+/** An edge opens by itself: with its own key, or by its hub. */
 const edgeSeal = z
   .enum(['static', 'transit'])
   .default('static')
@@ -172,11 +168,18 @@ const hubSchema = z.strictObject({
   vault: z
     .strictObject({
       replicas: z.literal([1, 3, 5]).default(3).describe('How many Vaults keep the data of the fleet together.'),
-      seal,
+      seal: z
+        .enum(['static', 'shamir'])
+        .default('static')
+        .describe(
+          'How Vault is unsealed. static: by itself, with a key in a file beside its data, which is for a lab. shamir: by several holders, each with a share of the key.',
+        ),
       endpoint: endpoint
         .optional()
         .describe('Where edges with seal transit reach it, host:port. Needed on Kubernetes only, and to be opened there by you.'),
+      ...holderShape(label),
     })
+    .superRefine(heldTogether)
     .prefault({})
     .describe('The Vault of the hub, which signs the issuer of every edge.'),
 })

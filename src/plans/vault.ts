@@ -1,4 +1,5 @@
 import {randomBytes} from 'node:crypto'
+import {LkeobsError} from '../errors.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import type {Step, Task} from '../steps/step.ts'
@@ -10,6 +11,7 @@ const lockedOut = 'its administrator cannot log in'
 
 /** A cluster's Vault: TLS, Raft, unsealed by its own key, one administrator. */
 export const vaultUp = (cluster: Cluster): readonly Task[] => {
+  if (cluster.seal === 'shamir') return [...cluster.hasRootCa(), ...cluster.vaultRuns(), unsealedByOthers(cluster)]
   const {name, processes} = cluster
   const where = processes ? '(in a file beside its data: this is a lab)' : '(in a Secret)'
   return [
@@ -25,6 +27,27 @@ const secretFile = (cluster: Cluster, title: string, file: string, byteLength: n
   title,
   done: async () => ((await cluster.read('vault', file)) === undefined ? 'there is none' : true),
   apply: () => cluster.hand('vault', file, new Secret(randomBytes(byteLength).toString('hex'))),
+})
+
+/** Holders unseal it, and an administrator logs in: nothing that a plan could do by itself. */
+const unsealedByOthers = (cluster: Cluster): Step => ({
+  title: `Vault on ${cluster.name} unsealed by its holders`,
+  async done() {
+    const seals = await cluster.vaultSeals()
+    const open = seals.filter((seal) => seal?.sealed === false).length
+    if (open < seals.length) return `${open} of ${seals.length} nodes unsealed`
+    return (await cluster.vault.accepts()) ? true : lockedOut
+  },
+  async apply() {
+    const seals = await cluster.vaultSeals()
+    if (!seals.some((seal) => seal?.initialized === true))
+      throw new LkeobsError('LKO-5028', `Vault on ${cluster.name} holds nothing.`, {next: ['lkeobs vault init']})
+    if (seals.some((seal) => seal?.sealed !== false))
+      throw new LkeobsError('LKO-5015', `Vault on ${cluster.name} is sealed.`, {
+        next: ['lkeobs vault unseal --wait --envelope NAME.share.asc'],
+      })
+    throw new LkeobsError('LKO-5016', `Vault on ${cluster.name} refused the password.`, {next: ['lkeobs vault init']})
+  },
 })
 
 type RaftConfiguration = {readonly config: {readonly servers: readonly object[]}}

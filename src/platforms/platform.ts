@@ -32,8 +32,8 @@ export type ComponentState = {
   readonly log?: string
 }
 
-/** What unseals a Vault: a key in its hands, or the hub's Vault. */
-export type Seal = 'static' | 'transit'
+/** What unseals a Vault: a key in its hands, the hub's Vault, or several holders. */
+export type Seal = 'static' | 'transit' | 'shamir'
 
 /** One node of a Vault: asked by anybody, and by the administrator. */
 export type VaultNode = {readonly name: string; readonly vault: Vault; readonly admin: Vault}

@@ -12,6 +12,7 @@ import {type InstalledRelease, releasesIn} from '../tools/helm.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Kube, KubeObject} from '../tools/kube/kube.ts'
 import {readCertificate} from '../tools/x509.ts'
+import {logsInUnasked} from '../trust/admin.ts'
 import {issuerOf} from '../trust/pki.ts'
 
 export type HubRelease = {
@@ -255,8 +256,13 @@ const certificatesOf = ({hub, states, renewsCa, renewsLeaf, vaultFile}: Sources)
   return Promise.all([
     certificateFrom(leafOf, renewsLeaf, hub.leafNow),
     certificateFrom('Vault', renewsCa, vaultFile),
-    certificateFrom('issuer of the gateway', byHand, issuer('pki_hub')),
-    certificateFrom('issuer of edges', byHand, issuer('pki_edge')),
+    // nobody is asked for a password only to look
+    ...(logsInUnasked(hub.seal)
+      ? [
+          certificateFrom('issuer of the gateway', byHand, issuer('pki_hub')),
+          certificateFrom('issuer of edges', byHand, issuer('pki_edge')),
+        ]
+      : []),
     certificateFrom('root CA', renewsCa === byHand ? 'nobody' : renewsCa, hub.rootCa),
   ])
 }

@@ -1,4 +1,5 @@
 import {bold, count, dim, duration, mark, nextCommands, table} from '../output.ts'
+import type {HubCluster} from '../platforms/platform.ts'
 import type {Marker} from '../trust/drill.ts'
 import type {VaultNodeStatus, VaultStatus} from './vault.ts'
 
@@ -41,17 +42,23 @@ const clusterText = ({cluster, ok, seal, nodes, raft, sealedBy, problems, warnin
   ].join('\n')
 }
 
+type Hub = Pick<HubCluster, 'name' | 'seal'>
+
 /** What to type next, for the clusters that are not well. */
-const nextOf = (all: readonly VaultStatus[], hub: string): readonly string[] => {
+const nextOf = (all: readonly VaultStatus[], hub: Hub): readonly string[] => {
   const ill = all.filter(({ok}) => !ok)
   if (ill.length === 0) return ['lkeobs vault snapshot --out FILE']
+  const own = ill.find(({cluster}) => cluster === hub.name)
+  if (hub.seal === 'shamir' && own?.nodes.some(({state}) => state === 'sealed'))
+    return ['lkeobs vault unseal --wait --envelope NAME.share.asc          (each holder, on their own machine)']
+  if (hub.seal === 'shamir' && own?.nodes.some(({state}) => state === 'not initialised')) return ['lkeobs vault init']
   // edges open by themselves, or with a run, when the hub does
-  if (ill.some(({cluster, sealedBy}) => cluster === hub || sealedBy?.answers === false))
+  if (ill.some(({cluster, sealedBy}) => cluster === hub.name || sealedBy?.answers === false))
     return ['lkeobs hub init          (starts what does not run)']
   return ill.map(({cluster}) => `lkeobs edge join ${cluster}`)
 }
 
-export const vaultStatusText = (all: readonly VaultStatus[], hub: string): string =>
+export const vaultStatusText = (all: readonly VaultStatus[], hub: Hub): string =>
   [all.map(clusterText).join('\n\n'), nextCommands(nextOf(all, hub))].join('\n')
 
 type Restored = {readonly file: string; readonly cluster: string; readonly isHub: boolean; readonly isDrill: boolean}

@@ -1,7 +1,8 @@
 import {LkeobsError, messageOf} from '../errors.ts'
-import type {Cluster, HubCluster, Seal, VaultNode} from '../platforms/platform.ts'
+import type {Cluster, HubCluster, VaultNode} from '../platforms/platform.ts'
 import {askNode, type Autopilot, autopilot, type NodeAnswer, type RaftServer, raftServers} from '../tools/vault-raft.ts'
 import {readCertificate} from '../tools/x509.ts'
+import {logsInUnasked} from '../trust/admin.ts'
 import {hasSealKey, sealTokenOf} from '../trust/seal.ts'
 import {closedWords, hubSealFault} from './seals.ts'
 
@@ -42,8 +43,16 @@ export type VaultStatus = {
 const dayMs = 86_400_000
 const soonDays = 14
 
+/** Whose administrator logs in, and whether that happens without anybody's being asked. */
+type Asked = {readonly name: string; readonly isUnasked: boolean}
+
 /** What needs a login, or why there is none; a Vault that is closed or silent has said so already. */
-const asAdministrator = async <T>(what: string, work: () => Promise<T>): Promise<{readonly found: T} | {readonly leftOut: string}> => {
+const asAdministrator = async <T>(
+  of: Asked,
+  what: string,
+  work: () => Promise<T>,
+): Promise<{readonly found: T} | {readonly leftOut: string}> => {
+  if (!of.isUnasked) return {leftOut: `${what}: needs the password of the administrator on ${of.name} (--password-file)`}
   try {
     return {found: await work()}
   } catch (error) {
@@ -67,10 +76,10 @@ const nodeStatus = (name: string, answer: NodeAnswer | undefined): VaultNodeStat
 }
 
 /** The Raft as the administrator sees it, through a node that is open. */
-const raftOf = async (nodes: readonly VaultNode[], states: readonly VaultNodeStatus[]) => {
+const raftOf = async (of: Asked, nodes: readonly VaultNode[], states: readonly VaultNodeStatus[]) => {
   const open = ['leader', 'standby'].flatMap((state) => nodes.filter((_, index) => states[index]?.state === state))[0]
   if (!open) return {leftOut: 'peers and voters: no node is open'}
-  return asAdministrator('peers and voters', async () => {
+  return asAdministrator(of, 'peers and voters', async () => {
     const servers = await raftServers(open.admin)
     return {servers, health: await autopilot(open.admin)}
   })
@@ -79,10 +88,10 @@ const raftOf = async (nodes: readonly VaultNode[], states: readonly VaultNodeSta
 type Unsealer = NonNullable<VaultStatus['sealedBy']> & {readonly fault?: string; readonly leftOut?: string}
 
 /** What unseals an edge: whether it answers, and the token that the edge shows to it. */
-const sealedBy = async (hub: HubCluster, edge: Cluster): Promise<Unsealer> => {
+const sealedBy = async (hub: HubCluster, of: Asked, edge: Cluster): Promise<Unsealer> => {
   const fault = await hubSealFault(hub)
   if (fault !== undefined) return {hub: hub.name, answers: false, fault}
-  const asked = await asAdministrator(`seal token of ${edge.name}`, async () => ({
+  const asked = await asAdministrator(of, `seal token of ${edge.name}`, async () => ({
     hasKey: await hasSealKey(hub.vault, edge.name),
     token: await sealTokenOf(hub.vault, edge),
   }))
@@ -100,14 +109,18 @@ const sealedBy = async (hub: HubCluster, edge: Cluster): Promise<Unsealer> => {
   }
 }
 
-/** One cluster's Vault: what its nodes say to anybody, and what its administrator may ask. */
-export const vaultStatus = async (cluster: Cluster & {readonly seal: Seal}, hub: HubCluster): Promise<VaultStatus> => {
+/**
+ * One cluster's Vault: what its nodes say to anybody, and what its administrator may ask. Nobody types a password only to look:
+ * where holders unseal it, the administrator asks when the password is in a file.
+ */
+export const vaultStatus = async (cluster: Cluster, hub: HubCluster, passwordFile?: string): Promise<VaultStatus> => {
+  const asked = ({name, seal}: Cluster): Asked => ({name, isUnasked: logsInUnasked(seal, passwordFile)})
   const nodes = cluster.vaultNodes()
   const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
   const seen = nodes.map(({name}, index) => nodeStatus(name, answers[index]))
   const [raft, unsealer] = await Promise.all([
-    raftOf(nodes, seen),
-    cluster.seal === 'transit' ? sealedBy(hub, cluster) : Promise.resolve(undefined),
+    raftOf(asked(cluster), nodes, seen),
+    cluster.seal === 'transit' ? sealedBy(hub, asked(hub), cluster) : Promise.resolve(undefined),
   ])
   const inRaft = 'found' in raft ? raft.found : undefined
   const states = seen.map((node): VaultNodeStatus => {

@@ -4,6 +4,7 @@ import path from 'node:path'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {bytes} from '../output.ts'
 import {plain, Secret} from '../secret.ts'
+import {withLock} from './lock.ts'
 
 /** Files and folders. Every write replaces the file whole; nothing is ever half-written. */
 export type Files = {
@@ -16,6 +17,8 @@ export type Files = {
   list(folder: string): Promise<readonly string[]>
   /** Makes missing folders (0700). Default mode 0600. Throws LKO-3004 where the system refuses. */
   write(file: string, content: string | Uint8Array | Secret, mode?: number): Promise<void>
+  /** Replaces the file by what is made of it, one process after another. */
+  update(file: string, change: (content: string | undefined) => string): Promise<void>
   makeFolder(folder: string): Promise<void>
   /** How many bytes can still be written where this folder is, or would be. */
   free(folder: string): Promise<number>
@@ -48,45 +51,50 @@ const free = async (folder: string): Promise<number> => {
   return above === folder ? 0 : free(above)
 }
 
-export const createFiles = (): Files => ({
-  read: (file) => orMissing(file, readFile(file, 'utf8')),
-  readBytes: (file) => orMissing(file, readFile(file)),
-  exists: async (file) => (await orMissing(file, stat(file))) !== undefined,
-  list: async (folder) => (await orMissing(folder, readdir(folder))) ?? [],
-  async write(file, content, mode = 0o600) {
-    const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
-    try {
-      await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
-      const handle = await open(temporary, 'w', mode)
+export const createFiles = (): Files => {
+  const files: Files = {
+    read: (file) => orMissing(file, readFile(file, 'utf8')),
+    readBytes: (file) => orMissing(file, readFile(file)),
+    exists: async (file) => (await orMissing(file, stat(file))) !== undefined,
+    list: async (folder) => (await orMissing(folder, readdir(folder))) ?? [],
+    async write(file, content, mode = 0o600) {
+      const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
       try {
-        await handle.writeFile(plain(content))
-        await handle.sync()
-      } finally {
-        await handle.close()
+        await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
+        const handle = await open(temporary, 'w', mode)
+        try {
+          await handle.writeFile(plain(content))
+          await handle.sync()
+        } finally {
+          await handle.close()
+        }
+        await chmod(temporary, mode)
+        await rename(temporary, file)
+      } catch (error) {
+        await rm(temporary, {force: true}).catch(() => undefined)
+        throw refused('written', file, error)
       }
-      await chmod(temporary, mode)
-      await rename(temporary, file)
-    } catch (error) {
-      await rm(temporary, {force: true}).catch(() => undefined)
-      throw refused('written', file, error)
-    }
-  },
-  async makeFolder(folder) {
-    try {
-      await mkdir(folder, {recursive: true, mode: 0o700})
-    } catch (error) {
-      throw refused('made', folder, error)
-    }
-  },
-  free,
-  async remove(target) {
-    try {
-      await rm(target, {recursive: true, force: true, maxRetries: 3})
-    } catch (error) {
-      throw refused('removed', target, error)
-    }
-  },
-})
+    },
+    update: (file, change) =>
+      withLock(`${file}.lock`, async () => files.write(file, change(await files.read(file))), {onWait: () => undefined}),
+    async makeFolder(folder) {
+      try {
+        await mkdir(folder, {recursive: true, mode: 0o700})
+      } catch (error) {
+        throw refused('made', folder, error)
+      }
+    },
+    free,
+    async remove(target) {
+      try {
+        await rm(target, {recursive: true, force: true, maxRetries: 3})
+      } catch (error) {
+        throw refused('removed', target, error)
+      }
+    },
+  }
+  return files
+}
 
 /** Reads what is there and what this dry run would have written; writes nothing. */
 export const dryFiles = (files: Files, record: (line: string) => void): Files => {
@@ -106,6 +114,9 @@ export const dryFiles = (files: Files, record: (line: string) => void): Files =>
       const text = Buffer.from(plain(content)).toString()
       written.set(file, text)
       record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(content))})`)
+    },
+    async update(file) {
+      record(`add to ${shown(file)}`)
     },
     async makeFolder(folder) {
       record(`mkdir -p ${shown(folder)}`)

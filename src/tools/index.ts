@@ -31,9 +31,10 @@ export type Tools = {
   end(): Promise<void>
 }
 
-export const createTools = (options: {readonly yes: boolean}): Tools => {
+export const createTools = (options: {readonly yes: boolean; readonly passwordFile?: string | undefined}): Tools => {
   const programs = {shell: createShell(), program: programPath}
   const clusters = createClusters(programs)
+  const ask = createAsk(options)
   return {
     ...programs,
     files: createFiles(),
@@ -42,10 +43,13 @@ export const createTools = (options: {readonly yes: boolean}): Tools => {
     download: createDownload(),
     vault: openVault,
     x509: createX509(),
-    ask: createAsk(options),
+    ask,
     kube: clusters.open,
     helm: createHelm(programs),
-    end: () => clusters.end(),
+    async end() {
+      ask.end()
+      await clusters.end()
+    },
   }
 }
 
@@ -58,7 +62,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   download: dryDownload(record),
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),
-  ask: {confirm: async () => undefined},
+  ask: {...tools.ask, confirm: async () => undefined},
   // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
   program: (name) => tools.program(name).catch(() => name),
   kube: dryKube(tools.kube, record),

@@ -11,6 +11,8 @@ export type Command = {
   readonly timeoutMs?: number
   /** What it reads on stdin; never part of an error or of what is printed. Nothing unless given. */
   readonly input?: string | Secret
+  /** What it prints on stdout is secret: an error shows its stderr alone. */
+  readonly secretOutput?: true
   /** It changes the world: a dry run prints it instead. */
   readonly mutates?: true
   /** Called for every line of output while it runs. */
@@ -55,8 +57,10 @@ export const createShell = (): Shell => ({
       : result.exitCode === undefined
         ? (result.originalMessage ?? 'could not be started')
         : `ended with exit code ${result.exitCode}`
-    const lastLines = (result.all ?? '').split('\n').slice(-20).join('\n')
-    throw new LkeobsError('LKO-4003', `${typed(command)}\n${reason}${lastLines ? `:\n${lastLines}` : ''}`, {cause: result.cause})
+    const lastLines = ((command.secretOutput ? result.stderr : result.all) ?? '').split('\n').slice(-20).join('\n')
+    throw new LkeobsError('LKO-4003', `${typed(command)}\n${reason}${lastLines ? `:\n${lastLines}` : ''}`, {
+      cause: command.secretOutput ? undefined : result.cause,
+    })
   },
 })
 

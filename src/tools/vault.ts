@@ -8,7 +8,26 @@ export type SealStatus = {
   readonly initialized: boolean
   readonly sealed: boolean
   readonly version: string
+  /** How many shares open it, how many there are, and how many the attempt under way has; of a Vault that holders open. */
+  readonly t?: number
+  readonly n?: number
+  readonly progress?: number
+  /** Of the attempt under way; empty where there is none. */
+  readonly nonce?: string
+  /** OpenBao has it; Vault says `build_date`. */
+  readonly commit_date?: string
 }
+
+/** A request as it is, for what node-vault has no command for. */
+export type VaultRequest = {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly data?: Readonly<Record<string, unknown>>
+  /** Whose: a token, the administrator's login, or nobody's. */
+  readonly as?: Secret | 'administrator'
+}
+/** Its answer, whatever the status. `errors` are Vault's words, with nothing in them that was sent. */
+export type VaultAnswer = {readonly status: number; readonly data: Readonly<Record<string, unknown>>; readonly errors: readonly string[]}
 
 /** Which Vault, whom to trust when it answers, and how to log in. */
 export type VaultTarget = {
@@ -44,6 +63,8 @@ export type Vault = {
    * when nobody answers. A login that is refused is LKO-5002.
    */
   raw(path: string, request?: RawRequest): Promise<RawAnswer | undefined>
+  /** One request of src/tools/vault-sys.ts. Throws LKO-5001 when nobody answers. */
+  request(request: VaultRequest): Promise<VaultAnswer>
 }
 
 export type RawRequest = {
@@ -73,6 +94,7 @@ type Client = {
   read(path: string): Promise<unknown>
   list(path: string): Promise<unknown>
   write(path: string, data: unknown): Promise<unknown>
+  request(options: {method: string; path: string; json?: unknown; headers?: Record<string, string>}): Promise<unknown>
 }
 
 const timeoutMs = 10_000
@@ -88,9 +110,15 @@ const transport = (ca: string) => {
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const body = json === undefined || json === true ? undefined : revealed(json)
+      // with its length: Node would send the body of a DELETE without saying that there is one
       const request = https.request(
         uri,
-        {method, agent, timeout: timeoutMs, headers: {...headers, ...(body !== undefined && {'content-type': 'application/json'})}},
+        {
+          method,
+          agent,
+          timeout: timeoutMs,
+          headers: {...headers, ...(body !== undefined && {'content-type': 'application/json', 'content-length': Buffer.byteLength(body)})},
+        },
         (response) => {
           const chunks: Buffer[] = []
           response.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -151,7 +179,7 @@ const bare = (uri: string, {method = 'GET', body, token, ca, timeoutMs: ms = tim
     request.end(body)
   })
 
-type Refusal = {readonly response: {readonly statusCode: number}; readonly message: string}
+type Refusal = {readonly response: {readonly statusCode: number; readonly body?: unknown}; readonly message: string}
 const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'response' in error
 
 /** One request, its failure put into our words. `cause` is left out: it may hold the request. */
@@ -167,6 +195,20 @@ const asked = async <T>(address: string, what: string, work: Promise<unknown>): 
       next: [address.includes(' on ') ? 'lkeobs hub status' : 'lkeobs lab status'],
     })
   }
+}
+
+/** Vault repeats what it was sent in a few of its errors. */
+const withoutSecrets = (text: string, {data = {}, as}: VaultRequest): string =>
+  [...Object.values(data), as].reduce<string>(
+    (rest, value) => (value instanceof Secret ? rest.replaceAll(value.reveal(), '[redacted]') : rest),
+    text,
+  )
+
+type Body = {readonly data?: object | null; readonly auth?: object | null; readonly errors?: readonly string[]} | string | undefined
+
+const answerOf = (status: number, body: Body, request: VaultRequest): VaultAnswer => {
+  const {data, auth, errors = [], ...rest} = typeof body === 'object' ? body : {}
+  return {status, data: {...(data ?? auth ?? rest)}, errors: errors.map((text) => withoutSecrets(text.trim(), request))}
 }
 
 export const openVault: OpenVault = (target) => {
@@ -231,6 +273,18 @@ export const openVault: OpenVault = (target) => {
         return undefined
       }
     },
+    async request(request) {
+      const {method, path, data, as} = request
+      // a client of its own: a token that is given must not stay in the one that logs in
+      const session = as === 'administrator' ? await loggedIn() : await connect(target)
+      if (as instanceof Secret) session.token = as.reveal()
+      try {
+        return answerOf(200, (await session.request({method, path: `/${path}`, ...(data && {json: data})})) as Body, request)
+      } catch (error) {
+        if (isRefusal(error)) return answerOf(error.response.statusCode, error.response.body as Body, request)
+        throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {next: ['lkeobs vault unseal --wait']})
+      }
+    },
   }
 }
 
@@ -270,6 +324,11 @@ export const dryVault =
         })
         record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
         return standIn<T>(path)
+      },
+      async request(request) {
+        if (request.method === 'GET') return vault.request(request)
+        record(`bao ${request.method === 'DELETE' ? 'delete' : 'write'} -address=${target.address} ${request.path}`)
+        return {status: 204, data: standIn(request.path), errors: []}
       },
     }
   }

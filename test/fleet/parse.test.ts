@@ -93,7 +93,7 @@ test.for<readonly [line: number, text: string, wrong: string]>([
   [6, '  endpoint: hub_1:4317', `6:13 hub.endpoint: ${hostPort} "hub_1:4317"`],
   [7, '  vault: {replicas: 2}', '7:21 hub.vault.replicas: expected 1 or 3 or 5, got number 2'],
   [7, '  vault: {replica: 3}', '7:11 hub.vault.replica: Unrecognized key: "replica"; did you mean "replicas"?'],
-  [7, '  vault: {seal: shamir}', '7:17 hub.vault.seal: expected "static", got string "shamir"'],
+  [7, '  vault: {seal: shamr}', '7:17 hub.vault.seal: expected "static" or "shamir", got string "shamr"'],
   [9, '  - name: hub', '9:11 edges.0.name: hub is the name of the hub (line 4)'],
   [
     10,

@@ -16,6 +16,7 @@ const [long, short] = [await certificateOf(300), await certificateOf(5)]
 type Node = {
   readonly sealed?: boolean
   readonly leads?: boolean
+  readonly bare?: boolean
   readonly certificate?: string
   readonly shares?: readonly [number, number]
 }
@@ -37,8 +38,8 @@ const clusterOf = (
   const sealOf = (node: Node | undefined): SealStatus | undefined =>
     node && {
       type: node.shares ? 'shamir' : seal,
-      initialized: true,
-      sealed: node.sealed ?? false,
+      initialized: !node.bare,
+      sealed: node.sealed ?? node.bare ?? false,
       version: '2.7.2',
       ...(node.shares && {progress: node.shares[0], t: node.shares[1]}),
     }
@@ -88,7 +89,7 @@ test('three nodes that are well', async () => {
     leftOut: [],
   })
   expect(status.nodes.map(({state}) => state)).toEqual(['leader', 'standby', 'standby'])
-  expect(vaultStatusText([status], 'hub')).toContain('3 of 3 nodes open   3 voters, 1 may fail   sealed by a key in its hands')
+  expect(vaultStatusText([status], hub)).toContain('3 of 3 nodes open   3 voters, 1 may fail   sealed by a key in its hands')
 })
 
 test.each<[string, Wish, object]>([
@@ -115,13 +116,35 @@ test.each<[string, Wish, object]>([
 test('shares given so far are shown while it is sealed', async () => {
   const status = await vaultStatus(clusterOf('hub', {nodes: [{sealed: true, shares: [2, 3]}]}), hub)
   expect(status).toMatchObject({ok: false, seal: 'shamir', nodes: [{state: 'sealed', unsealing: {progress: 2, threshold: 3}}]})
-  expect(vaultStatusText([status], 'hub')).toContain('sealed, 2 of 3 shares given')
+  expect(vaultStatusText([status], hub)).toContain('sealed, 2 of 3 shares given')
 })
 
 test('where nobody can log in, what needs it is left out, and the rest stands', async () => {
   const status = await vaultStatus(clusterOf('hub', {...three, login: false}), hub)
   expect(status).toMatchObject({ok: true, leftOut: ['peers and voters: the administrator cannot log in, or may not']})
   expect(status.raft).toBeUndefined()
+})
+
+test('nobody types a password only to look: with holders, the administrator asks when the password is in a file', async () => {
+  const held = clusterOf('hub', {...three, seal: 'shamir', token})
+  const needs = 'needs the password of the administrator on hub (--password-file)'
+  const status = await vaultStatus(held, held)
+  expect(status).toMatchObject({ok: true, leftOut: [`peers and voters: ${needs}`]})
+  expect(status.raft).toBeUndefined()
+  // an edge has its own administrator, and its seal token is the hub's
+  const below = await vaultStatus(edge(), held)
+  expect(below).toMatchObject({ok: true, raft: {voters: 1}, leftOut: [`seal token of edge-1: ${needs}`]})
+  expect(await vaultStatus(held, held, 'password')).toMatchObject({raft: {voters: 3}, leftOut: []})
+  expect((await vaultStatus(edge(), held, 'password')).sealedBy?.tokenDaysLeft).toBe(29)
+})
+
+test('a hub that holders unseal says what they type', async () => {
+  const next = async (node: Node) => {
+    const held = clusterOf('hub', {nodes: [node], seal: 'shamir'})
+    return vaultStatusText([await vaultStatus(held, held)], held)
+  }
+  expect(await next({sealed: true, shares: [2, 3]})).toContain('lkeobs vault unseal --wait')
+  expect(await next({bare: true})).toContain('lkeobs vault init')
 })
 
 test('the seal token of an edge: days left, renewed when', async () => {
@@ -169,7 +192,7 @@ test.each<[string, Wish, Partial<Wish>, object]>([
 ])('an edge sealed by the hub: %s', async (_what, above, below, expected) => {
   const status = await vaultStatus(edge(below), clusterOf('hub', above))
   expect(status).toMatchObject({ok: false, ...expected})
-  expect(vaultStatusText([status], 'hub')).toContain(status.problems[0])
+  expect(vaultStatusText([status], hub)).toContain(status.problems[0])
 })
 
 test('what the fleet status says of a Vault needs no login', async () => {

@@ -205,6 +205,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
       <A extends readonly unknown[], T>(work: (...args: A) => T) =>
       async (...args: A): Promise<T> =>
         work(...args)
+    const nobody = (what: string) => async (): Promise<never> => {
+      throw new Error(`nothing was said about ${what}`)
+    }
     const vault: OpenVault = ({address, ca, dial, login}) => {
       let trusts: Promise<string> | undefined
       let token: VaultData | undefined
@@ -267,6 +270,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           }
         },
         ...api,
+        request: nobody('a request'),
         read: async <T extends object>(where: string) =>
           isServiceAccountLogin(where) ? ((await loggedIn()).policies.get(where) as T | undefined) : api.read<T>(where),
         async write<T extends object>(where: string, values: Readonly<Record<string, unknown>> = {}) {
@@ -278,9 +282,6 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           return {} as T
         },
       }
-    }
-    const nobody = (what: string) => async (): Promise<never> => {
-      throw new Error(`nothing was said about ${what}`)
     }
     return {
       files: {
@@ -304,6 +305,12 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           const notes = [content instanceof Secret ? 'secret' : '', mode === 0o600 ? '' : `0${mode.toString(8)}`].filter(Boolean)
           record(`write ${file}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`)
           files.set(file, value)
+        },
+        async update(file, change) {
+          const text = change(files.get(file))
+          noSecretIn(text)
+          record(`add to ${file}`)
+          files.set(file, text)
         },
         async makeFolder(folder) {
           record(`mkdir ${folder}`)
@@ -365,7 +372,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
       },
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},
-      ask: {confirm: nobody('a question')},
+      ask: {confirm: nobody('a question'), password: nobody('a password'), again: nobody('a password'), secret: nobody('a secret')},
       program: reading((name: string) => `/programs/${binaries[name] ?? name}`),
       kube: clusters.kube,
       helm: clusters.helm,

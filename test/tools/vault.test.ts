@@ -252,3 +252,31 @@ test('what a token is made with comes back, and nothing where Vault answers with
   expect(await vault.write('auth/token/create-orphan')).toEqual({client_token: value})
   expect(await vault.write('kv/there')).toEqual({})
 })
+
+test('one request as it is: whose token, which status, and nothing of what was sent in the words of Vault', async () => {
+  const {asked, answers, address} = await server()
+  answers['PUT /v1/sys/unseal'] = [400, {errors: [`'${value}' must be a valid hex or base64 string; asked with ${token}`]}]
+  answers['GET /v1/sys/leader'] = [200, {is_self: true}]
+  answers['DELETE /v1/sys/rekey/init'] = [204]
+  const vault = openVault({address, ca: trusting(ca.certificate), login})
+  const refused = await vault.request({method: 'POST', path: 'sys/unseal', data: {key: new Secret(value)}, as: new Secret(token)})
+  expect(refused).toEqual({status: 400, data: {}, errors: ["'[redacted]' must be a valid hex or base64 string; asked with [redacted]"]})
+  expect(await vault.request({method: 'GET', path: 'sys/leader'})).toMatchObject({status: 200, data: {is_self: true}})
+  await vault.request({method: 'DELETE', path: 'sys/rekey/init', data: {nonce: 'n'}, as: 'administrator'})
+  // a token that is given is used once; nobody's requests carry none; the administrator logs in first
+  expect(asked.map(({path: at, headers, body}) => [at, headers['x-vault-token'], body])).toEqual([
+    ['/v1/sys/unseal', token, JSON.stringify({key: value})],
+    ['/v1/sys/leader', undefined, ''],
+    ['/v1/auth/userpass/login/lkeobs', undefined, JSON.stringify({password})],
+    ['/v1/sys/rekey/init', token, JSON.stringify({nonce: 'n'})],
+  ])
+  const silent = await thrownBy(() =>
+    openVault({address: 'https://127.0.0.1:1', ca: trusting(ca.certificate)}).request({
+      method: 'POST',
+      path: 'sys/unseal',
+      data: {key: new Secret(value)},
+    }),
+  )
+  expect(silent).toMatchObject({code: 'LKO-5001'})
+  for (const sentinel of sentinels) expect(everythingIn(silent)).not.toContain(sentinel)
+})

@@ -1,6 +1,6 @@
 import {Args, Flags} from '@oclif/core'
 import {checkPrograms, clusterOf} from '../../clusters.ts'
-import {LkeobsCommand} from '../../command.ts'
+import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {foundSnapshot, vaultDrill, vaultRestore} from '../../plans/vault-restore.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {restoredText} from '../../status/vault-text.ts'
@@ -21,6 +21,7 @@ export default class VaultRestore extends LkeobsCommand {
   }
 
   static override flags = {
+    ...passwordFlags,
     drill: Flags.boolean({description: 'only into a throw-away node; nothing of the fleet is changed', env: 'LKEOBS_DRILL'}),
     force: Flags.boolean({description: 'also where that Vault holds data, which is lost', exclusive: ['drill'], env: 'LKEOBS_FORCE'}),
   }

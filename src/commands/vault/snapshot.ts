@@ -1,6 +1,6 @@
 import {Args, Flags} from '@oclif/core'
 import {clusterOf} from '../../clusters.ts'
-import {LkeobsCommand} from '../../command.ts'
+import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {bytes, nextCommands} from '../../output.ts'
 import {vaultSnapshot} from '../../plans/vault-snapshot.ts'
 import {lockOf} from '../../platforms/local/index.ts'
@@ -17,6 +17,7 @@ export default class VaultSnapshot extends LkeobsCommand {
   static override args = {cluster: Args.string({description: 'the hub or an edge, as the fleet file calls it; the hub unless given'})}
 
   static override flags = {
+    ...passwordFlags,
     out: Flags.string({char: 'o', description: 'the file, which is replaced whole', required: true, env: 'LKEOBS_OUT', helpValue: 'FILE'}),
   }
 

@@ -12,7 +12,7 @@ import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
-import type {Cluster, HubCluster} from '../platform.ts'
+import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
 import {identityOf} from './identity.ts'
@@ -69,6 +69,7 @@ type Parts = {
   readonly site: Site
   readonly platform: KubernetesCluster
   readonly replicas: number
+  readonly seal: Seal
   /** The hub that unseals it; left out for one that has its own key. */
   readonly sealsAt?: HubCluster['sealsAt']
   /** Its Vault unseals others. */
@@ -89,6 +90,7 @@ export const opened = ({
   site,
   platform,
   replicas,
+  seal,
   collector,
   leaf,
   hubPort,
@@ -111,7 +113,7 @@ export const opened = ({
         await kube.nudge(pods, `lkeobs.io/handed=${digestOf(`${file} ${plain(content)}`).slice(0, 12)}`)
     },
   }
-  const vault = vaultOf({site, hands, rootCa, replicas, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
+  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
   const identity = identityOf(site)
   const controllers = [
     ...(certManager ? [identity.unlessThere('cert-manager', released(site, `cert-manager on ${name}`, certManagerRelease))] : []),

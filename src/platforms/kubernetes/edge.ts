@@ -71,6 +71,7 @@ export const openKubernetesEdge = (
     site,
     platform,
     replicas: 1,
+    seal: vault.seal,
     ...(vault.seal === 'transit' && {sealsAt: hub.sealsAt ?? {address: 'https://hub.invalid:8200'}}),
     collector: 'agent',
     leaf,

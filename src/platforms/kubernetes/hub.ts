@@ -78,6 +78,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     site,
     platform,
     replicas: hub.vault.replicas,
+    seal: hub.vault.seal,
     collector: 'gateway',
     leaf,
     hubPort: async () => (hub.endpoint === undefined ? ports.otlpGrpc : portOf(hub.endpoint)),

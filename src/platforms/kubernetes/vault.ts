@@ -1,10 +1,10 @@
-import {initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
-import type {Task} from '../../steps/step.ts'
+import {auditDevices, initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
+import type {Step, Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
 import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
-import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
+import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {sealCaFile, sealKeyIdOf, sealStanza, sealTokenFile} from '../../trust/seal.ts'
-import type {Cluster, HubCluster} from '../platform.ts'
+import type {Cluster, HubCluster, Seal, VaultNode} from '../platform.ts'
 import {applied} from './applied.ts'
 import {namespace, ports, secretOf} from './names.ts'
 import {configMap} from './objects.ts'
@@ -16,6 +16,7 @@ type Parts = {
   readonly hands: Pick<Cluster, 'read' | 'hand'>
   readonly rootCa: () => Promise<string>
   readonly replicas: number
+  readonly seal: Seal
   readonly storageClass: string | undefined
   readonly sealsAt: HubCluster['sealsAt']
   readonly hasCertificate: () => readonly Task[]
@@ -29,18 +30,26 @@ const volume = '10Gi'
 const inside = `https://vault.${namespace}.svc:${ports.vault}`
 
 /** The Vault of a Kubernetes cluster: a Raft of pods over TLS, reached through the API server. */
-export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, hasCertificate}: Parts) => {
+export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate}: Parts) => {
   const {kube, cluster, tools} = site
   const nodes = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   const labels = Object.entries(vaultPodLabels)
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
   const through = (dial: () => Promise<string>): Omit<VaultTarget, 'login'> => ({address: inside, where: cluster, dial, ca: rootCa})
-  const vault: Vault = tools.vault({...through(() => kube.forward({namespace, labels, port: ports.vault})), login: adminLogin(hands)})
+  /** Opens by itself and has founded itself; otherwise holders do both. */
+  const isSelfMade = seal !== 'shamir'
+  const login = isSelfMade ? adminLogin(hands) : askedLogin(tools.ask, cluster)
+  const vault: Vault = tools.vault({...through(() => kube.forward({namespace, labels, port: ports.vault})), login})
 
-  const throughPod = (pod: string) => through(() => kube.forward({namespace, pod, port: ports.vault}))
-  const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> =>
-    Promise.all(nodes.map((pod) => tools.vault(throughPod(pod)).sealStatus()))
+  const vaultNodes = (): readonly VaultNode[] =>
+    nodes.map((pod) => {
+      const target = through(() => kube.forward({namespace, pod, port: ports.vault}))
+      return {name: pod, vault: tools.vault(target), admin: tools.vault({...target, login})}
+    })
+  const vaultSeals = (): Promise<readonly (SealStatus | undefined)[]> => Promise.all(vaultNodes().map((node) => node.vault.sealStatus()))
+
+  const handed = isSelfMade ? [...(sealsAt ? [sealTokenFile, sealCaFile] : [sealKeyFile]), adminPasswordFile] : []
 
   const peer = (node: string) => `https://${node}.vault-internal:${ports.vault}`
   const secretFile = (file: string) => `${vaultPaths.handed(secretOf('vault', file))}/${file}`
@@ -58,7 +67,8 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
     peers: [],
   })
   // the chart says where each pod is, and each pod's own file what it keeps its data with
-  const {storage: _, api_addr: __, cluster_addr: ___, ...config} = rendered
+  const {storage: _, api_addr: __, cluster_addr: ___, seal: sealedBy, ...shared} = rendered
+  const config = isSelfMade ? {...shared, seal: sealedBy} : {...shared, audit: auditDevices(`${vaultPaths.data}/audit.log`)}
 
   /** What a node is told alone: its peers; or, for the first node of a Vault that was never initialised, to do that itself. */
   const selfOf = (node: string, isFirst: boolean) => {
@@ -66,11 +76,11 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
     const raft = {
       path: vaultPaths.data,
       performance_multiplier: 1,
-      ...(!isFirst && {
+      ...((!isFirst || (!isSelfMade && others.length > 0)) && {
         retry_join: others.map((other) => ({leader_api_addr: peer(other), leader_ca_cert_file: `${vaultPaths.tls}/ca.crt`})),
       }),
     }
-    return {storage: {raft}, ...(isFirst && {initialize: initialize(secretFile(adminPasswordFile))})}
+    return {storage: {raft}, ...(isFirst && isSelfMade && {initialize: initialize(secretFile(adminPasswordFile))})}
   }
 
   /**
@@ -81,7 +91,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
     const live = await kube.read({apiVersion: 'v1', kind: 'ConfigMap', name: selfConfigMap, namespace})
     const first = (live?.['data'] as Record<string, string> | undefined)?.['vault-0.json']
     if (first !== undefined && !first.includes('"initialize"')) return true
-    return (await vaultSeals()).some((seal) => seal?.initialized === true)
+    return (await vaultSeals()).some((one) => one?.initialized === true)
   }
   const selves = async () => {
     const founded = replicas > 1 && (await isFounded())
@@ -92,35 +102,48 @@ export const vaultOf = ({site, hands, rootCa, replicas, storageClass, sealsAt, h
   }
   const told = (title: string) => applied(site, title, 'vault-self.yaml', selves)
 
+  /** Pods are ready when they are unsealed; where holders do that, it is enough that each answers. */
+  const answering = (step: Step): Step => {
+    if (isSelfMade) return step
+    let wasApplied = false
+    return {
+      ...step,
+      async done() {
+        const seen = await step.done()
+        if (seen === true || !wasApplied) return seen
+        return (await vaultSeals()).every((one) => one !== undefined) ? true : seen
+      },
+      async apply(tell) {
+        await step.apply(tell)
+        wasApplied = true
+      },
+    }
+  }
+
   return {
     inside,
     vault,
     vaultReplicas: replicas,
-    vaultNodes: () =>
-      nodes.map((name) => ({
-        name,
-        vault: tools.vault(throughPod(name)),
-        admin: tools.vault({...throughPod(name), login: adminLogin(hands)}),
-      })),
-    seal: sealsAt ? ('transit' as const) : ('static' as const),
+    vaultNodes,
+    seal,
     vaultSeals,
     vaultRuns: (): readonly Task[] => [
       ...hasCertificate(),
       told(`what each Vault node on ${cluster} is told alone`),
-      released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
-        vaultRelease({
-          replicas,
-          storageClass,
-          size: volume,
-          config,
-          selfConfigMap,
-          tlsSecret,
-          handedSecrets: [...(sealsAt ? [sealTokenFile, sealCaFile] : [sealKeyFile]), adminPasswordFile].map((file) =>
-            secretOf('vault', file),
-          ),
-        }),
+      answering(
+        released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
+          vaultRelease({
+            replicas,
+            storageClass,
+            size: volume,
+            config,
+            selfConfigMap,
+            tlsSecret,
+            handedSecrets: handed.map((file) => secretOf('vault', file)),
+          }),
+        ),
       ),
-      ...(replicas > 1 ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),
+      ...(replicas > 1 && isSelfMade ? [told(`Vault on ${cluster} is founded: no node founds another`)] : []),
     ],
   }
 }

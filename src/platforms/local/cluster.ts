@@ -12,7 +12,7 @@ import type {Step, Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {readCounters} from '../../tools/stores.ts'
-import {adminLogin, adminPasswordFile, sealKeyFile} from '../../trust/admin.ts'
+import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
@@ -27,28 +27,30 @@ type Parts = {
   readonly tools: Tools
   readonly leaf: LeafWish
   readonly replicas: number
-  readonly seal: SealWish
+  /** Left out where holders unseal it. */
+  readonly seal: SealWish | undefined
   readonly components: readonly Component[]
 }
 
-/** The seal of a cluster's nodes: an edge of the hub's, when that unseals it. */
-const sealOf = ({place, cluster}: Machine, seal: Seal, {sealsAt = {address: ''}}: Pick<HubCluster, 'sealsAt'>): SealWish => {
+/** The seal of a cluster's nodes: an edge of the hub's, when that unseals it; none of their own where holders do. */
+const sealOf = ({place, cluster}: Machine, seal: Seal, {sealsAt = {address: ''}}: Pick<HubCluster, 'sealsAt'>): SealWish | undefined => {
+  if (seal === 'shamir') return undefined
   const {file} = place('vault')
   return seal === 'static'
     ? {type: 'static', keyId: sealKeyIdOf({}), key: file(sealKeyFile)}
     : {type: 'transit', edge: cluster, token: file(sealTokenFile), ca: file(sealCaFile), ...sealsAt}
 }
 
-const nodesOf = ({place}: Machine, replicas: number, seal: SealWish): readonly Component[] => {
+const nodesOf = ({place}: Machine, replicas: number, seal: SealWish | undefined): readonly Component[] => {
   const names = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   return names.map((name, index) =>
     vaultNode({
       name,
       at: place(name),
-      joins: index === 0 ? [] : names.filter((other) => other !== name).map((other) => place(other)),
+      // one that initialises itself joins nobody; the others find whichever was initialised
+      joins: index === 0 && seal ? [] : names.filter((other) => other !== name).map((other) => place(other)),
       ca: place('ca').file('ca.pem'),
-      seal,
-      adminPassword: place('vault').file(adminPasswordFile),
+      self: seal && {seal, adminPassword: place('vault').file(adminPasswordFile)},
     }),
   )
 }
@@ -66,7 +68,8 @@ const opened = ({
 }: Parts): Omit<Cluster, 'role'> & {readonly runs: readonly Step[]} => {
   const {place} = machine
   const addressOf = (node: string) => `https://${place(node).address('api')}`
-  const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login: adminLogin(machine)})
+  const login = seal ? adminLogin(machine) : askedLogin(tools.ask, cluster.name)
+  const vault = tools.vault({address: addressOf('vault-0'), ca: machine.rootCa, login})
   const nodes = nodesOf(machine, replicas, seal)
   const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
   const processes = [...nodes, keeper, ...components]
@@ -94,9 +97,9 @@ const opened = ({
     vaultNodes: () =>
       nodes.map(({name}) => {
         const target = {address: addressOf(name), ca: machine.rootCa}
-        return {name, vault: tools.vault(target), admin: tools.vault({...target, login: adminLogin(machine)})}
+        return {name, vault: tools.vault(target), admin: tools.vault({...target, login})}
       }),
-    seal: seal.type,
+    seal: seal?.type ?? 'shamir',
     vaultRuns: () => [
       ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
@@ -159,9 +162,11 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
   const {vaultRemade, ...lasting} = base
   // made anew, it would not have the keys of the edges that it unseals
   const unsealsOthers = file.fleet.edges.some(({vault}) => vault.seal === 'transit')
+  // of one that holders unseal, it is only done when they say so
+  const isRemade = !unsealsOthers || hub.vault.seal === 'shamir'
   return {
     ...lasting,
-    ...(!unsealsOthers && vaultRemade && {vaultRemade}),
+    ...(isRemade && vaultRemade && {vaultRemade}),
     role: 'hub',
     sealsAt:
       hub.vault.endpoint === undefined

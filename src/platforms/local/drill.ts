@@ -96,7 +96,7 @@ export const drilled = async (drill: Drill, snapshot: Uint8Array, tell: Tell): P
       cluster.seal === 'static'
         ? {type: 'static', keyId: sealKeyIdOf(cluster), key: file(sealKeyFile)}
         : {type: 'transit', edge: cluster.name, token: file(sealTokenFile), ca: file(sealCaFile), ...(hub.sealsAt ?? {address: ''})}
-    const component = vaultNode({name: node, at, joins: [], ca: file('ca.pem'), seal, adminPassword: file(adminPasswordFile)})
+    const component = vaultNode({name: node, at, joins: [], ca: file('ca.pem'), self: {seal, adminPassword: file(adminPasswordFile)}})
     const local = {cluster: 'drill', folder, place: () => at, tools}
     tell('starting a throw-away node')
     await settled(runs(local, component), tell)
