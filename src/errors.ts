@@ -403,7 +403,7 @@ export const catalogue = {
     exit: exit.notReady,
     title: 'A seal cannot be switched.',
     why: 'A Vault can be opened only by the seal it was founded with. The fleet file wishes for another one; started with it, the Vault would stay closed.',
-    fix: 'Put the seal back in the fleet file. To found the edge anew with another seal, remove what it keeps (on this machine .lkeobs/EDGE after `lkeobs lab down`, on Kubernetes the volumes of Vault) and join it again: its issuer changes, its telemetry is at the hub.',
+    fix: 'Put the seal back in the fleet file. To found an edge anew with another seal, remove what it keeps (on this machine .lkeobs/EDGE after `lkeobs lab down`, on Kubernetes the volumes of Vault) and join it again: its issuer changes, its telemetry is at the hub. A hub that is founded anew has lost its PKI, and every edge joins again.',
   },
   'LKO-5207': {
     exit: exit.notReady,

@@ -174,3 +174,37 @@ test('an edge cannot be sealed by a hub that it cannot reach', async () => {
   const local = opened(fakeWorld({x509}), mixed)
   await expect(checkSeal(local.edge, local.hub)).rejects.toMatchObject({code: 'LKO-5207'})
 })
+
+const people = ['ada', 'bea', 'cem'].map((name) => `{name: ${name}, key: ${name}.asc}`).join(', ')
+const held = `{replicas: 3, seal: shamir, threshold: 2, holders: [${people}], custodian: {name: kay, key: kay.asc}}`
+
+test.each([
+  ['transit', text],
+  ['static', plain],
+])('below a hub that holders unseal, an edge sealed by %s initialises itself', (type, fleet) => {
+  const {hub, edge} = opened(fakeWorld({x509}), fleet.replace('{replicas: 3, seal: static}', held))
+  const configOf = ({processes = []}: typeof hub | typeof edge, node: string) =>
+    JSON.parse(processes.find(({name}) => name === node)?.files['vault.json'] ?? '') as Record<string, unknown>
+  expect([hub.seal, edge.seal]).toEqual(['shamir', type])
+  for (const node of ['vault-0', 'vault-1', 'vault-2']) {
+    const own = configOf(hub, node)
+    expect(Object.keys(own)).toContain('audit')
+    expect(Object.keys(own)).not.toContain('seal')
+    expect(Object.keys(own)).not.toContain('initialize')
+  }
+  const own = configOf(edge, 'vault-0')
+  expect(own['seal']).toEqual([{[type]: expect.anything()}])
+  expect(Object.keys(own)).toContain('initialize')
+  expect(Object.keys(own)).not.toContain('audit')
+})
+
+test('a hub that opened by itself is not handed to holders by an edit of the fleet file', async () => {
+  const world = await worldWithHub()
+  const {hub} = opened(world, plain.replace('{replicas: 3, seal: static}', held))
+  const refused = {code: 'LKO-5206', message: 'Vault of hub is sealed by static; the fleet file says shamir.'}
+  await expect(checkSeal(hub, hub)).rejects.toMatchObject(refused)
+  const before = opened(world, plain).hub
+  await expect(checkSeal(before, before)).resolves.toBeUndefined()
+  const fresh = opened(fakeWorld({x509}), plain.replace('{replicas: 3, seal: static}', held)).hub
+  await expect(checkSeal(fresh, fresh)).resolves.toBeUndefined()
+})

@@ -3,6 +3,7 @@ import {chartFlags, LkeobsCommand, runText} from '../../command.ts'
 import {nextCommands} from '../../output.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {checkSeal} from '../../trust/seal.ts'
 
 export default class HubInit extends LkeobsCommand {
   static override summary = 'Make the hub of the fleet file: Vault, PKI, stores and gateway.'
@@ -18,6 +19,7 @@ export default class HubInit extends LkeobsCommand {
     const {file, hub} = await this.fleet(flags, tools)
     await this.check(flags, () => checkPrograms(hub, tools))
     await this.check(flags, () => hub.checked())
+    await this.check(flags, () => checkSeal(hub, hub))
     await this.carryOut(flags, async (those) => hubInit((await this.fleet(flags, those)).hub, those), {
       lock: lockOf(file.folder),
       after: async (steps) => {

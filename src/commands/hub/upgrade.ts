@@ -4,6 +4,7 @@ import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {hubInit} from '../../plans/hub-init.ts'
 import {upgraded} from '../../plans/upgrade.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {checkSeal} from '../../trust/seal.ts'
 import {upgradeData, upgradeQuestion, upgradeText} from '../../upgrade/report.ts'
 import {isNothing, survey} from '../../upgrade/survey.ts'
 
@@ -26,6 +27,7 @@ export default class HubUpgrade extends LkeobsCommand {
     const {file, hub} = await this.fleet(flags, tools, ways)
     await checkPrograms(hub, tools)
     await hub.checked()
+    await checkSeal(hub, hub)
     const found = await survey(hubInit(hub, tools), hub)
     const [data, text] = [upgradeData(found, flags), upgradeText(found, {...flags, command: 'hub upgrade'})]
     if (flags['dry-run'] || isNothing(found)) return this.result(schema, data, text)

@@ -30,8 +30,9 @@ export default class LabUp extends LkeobsCommand {
       async (tools) => {
         const fleet = await openLab(file, flags.edges, tools)
         await this.check(flags, async () => {
-          for (const cluster of [fleet.hub, ...fleet.edges]) await cluster.checked()
-          for (const edge of fleet.edges) await checkSeal(edge, fleet.hub)
+          const clusters = [fleet.hub, ...fleet.edges]
+          for (const cluster of clusters) await cluster.checked()
+          for (const cluster of clusters) await checkSeal(cluster, fleet.hub)
         })
         return labUp(fleet, tools)
       },

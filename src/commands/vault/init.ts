@@ -6,6 +6,7 @@ import {answerFlags, chartFlags, LkeobsCommand, passwordFlags} from '../../comma
 import {vaultInit} from '../../plans/vault-init.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {passwordVariable} from '../../trust/admin.ts'
+import {checkSeal} from '../../trust/seal.ts'
 
 export default class VaultInit extends LkeobsCommand {
   static override summary = "Initialise the hub's Vault with its holders, so that nobody can open it alone."
@@ -35,6 +36,7 @@ export default class VaultInit extends LkeobsCommand {
     const {file, hub} = await this.fleet(flags, tools)
     await this.check(flags, () => checkPrograms(hub, tools))
     await this.check(flags, () => hub.checked())
+    await this.check(flags, () => checkSeal(hub, hub))
     const rootFrom = {file: flags['root-token-file'], flag: '--root-token-file', variable: 'LKEOBS_ROOT_TOKEN_FILE'}
     const makePlan = async (those: typeof tools) => {
       let rootToken: ReturnType<typeof those.ask.secret> | undefined
