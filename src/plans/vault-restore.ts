@@ -6,9 +6,9 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
-import {askNode, autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
+import {autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
 import {checkOrigin, type Marker, markerIn, type Note, noteFile} from '../trust/drill.ts'
-import {vaultUp} from './vault.ts'
+import {nobodyLeads, nodesNow, vaultUp} from './vault.ts'
 
 /** A snapshot as it was found on disk: whole, and of the cluster it is to be restored into. */
 export type Found = {readonly file: string; readonly bytes: Uint8Array; readonly meta: SnapshotMeta; readonly note?: Note}
@@ -103,17 +103,6 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
   return Object.keys((await vault.read<Record<string, object>>('sys/mounts')) ?? {}).filter((mount) => !founded.has(mount))
 }
 
-/** The nodes that are open, and the one that leads. Opened anew each time: a token of before is none of what was restored. */
-const nodesNow = async (cluster: Cluster) => {
-  const nodes = cluster.vaultNodes()
-  const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
-  return {
-    all: nodes.length,
-    open: answers.filter((answer) => answer?.seal.sealed === false).length,
-    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.admin,
-  }
-}
-
 /**
  * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
  * on here; by force it is restored whatever is there, for what came after the snapshot has the same marker.
@@ -140,7 +129,7 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
     },
     async apply() {
       const {all, leader} = await nodesNow(cluster)
-      if (!leader) throw new LkeobsError('LKO-5001', `${cluster.name}: none of ${all} nodes leads.`)
+      if (!leader) throw nobodyLeads(cluster, all)
       if (isDue || (await markerIn(leader))?.id !== wanted()) await uploadSnapshot(leader, bytes)
       isDue = false
     },

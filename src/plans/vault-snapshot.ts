@@ -7,6 +7,7 @@ import {askNode, downloadSnapshot, inspectSnapshot} from '../tools/vault-raft.ts
 import {registry} from '../trust/bundle.ts'
 import {type Marker, markerIn, markerPath, type Note, noteFile} from '../trust/drill.ts'
 import {mounted} from '../trust/pki.ts'
+import {nobodyLeads, nodesNow} from './vault.ts'
 
 /** A cluster's Vault as a file, with a marker in it that a drill reads back. `taken` gets the note that is written beside it. */
 export const vaultSnapshot = (
@@ -33,7 +34,10 @@ export const vaultSnapshot = (
         title: `snapshot in ${out}, whole, for nobody else to read`,
         done: async () => (isTaken ? true : 'not taken yet'),
         async apply(tell) {
-          const snapshot = await downloadSnapshot(vault)
+          // any other would only say who leads
+          const {all, leader} = await nodesNow(cluster)
+          if (!leader) throw nobodyLeads(cluster, all)
+          const snapshot = await downloadSnapshot(leader)
           const {sha256, bytes, index} = await inspectSnapshot(`the snapshot of ${name}`, snapshot)
           tell(`${bytes} bytes, every file in it matches its sum`)
           const seal = (await askNode(vault))?.seal

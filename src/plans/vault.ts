@@ -4,6 +4,7 @@ import type {Cluster} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import type {Step, Task} from '../steps/step.ts'
 import {until} from '../steps/wait.ts'
+import {askNode} from '../tools/vault-raft.ts'
 import {adminPasswordFile, sealKeyFile} from '../trust/admin.ts'
 
 const selfInitialisesWithinMs = 20_000
@@ -79,3 +80,17 @@ const unsealed = (cluster: Cluster): Step => {
     patienceMs: selfInitialisesWithinMs,
   }
 }
+
+/** The nodes that are open, and the one that leads. Opened anew each time: a token of before is none of what was restored. */
+export const nodesNow = async (cluster: Cluster) => {
+  const nodes = cluster.vaultNodes()
+  const answers = await Promise.all(nodes.map(({vault}) => askNode(vault)))
+  return {
+    all: nodes.length,
+    open: answers.filter((answer) => answer?.seal.sealed === false).length,
+    leader: nodes[answers.findIndex((answer) => answer?.leader?.isSelf)]?.admin,
+  }
+}
+
+export const nobodyLeads = ({name}: Cluster, nodes: number): LkeobsError =>
+  new LkeobsError('LKO-5001', `${name}: none of ${nodes} nodes leads.`, {next: [`lkeobs vault status ${name}`]})

@@ -1,5 +1,5 @@
 import {readdirSync, readFileSync} from 'node:fs'
-import {mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
+import {appendFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
@@ -321,6 +321,53 @@ describe('what is left behind', () => {
     expect(inFiles).toEqual([])
     expect(said.flatMap((text, index) => found(`output ${index}`, text))).toEqual([])
     expect(texts.flatMap((text) => found(`process ${text.slice(0, 40)}`, text))).toEqual([])
+  })
+})
+
+describe('an edge that it unseals', () => {
+  type Found = {
+    vaults: {cluster: string; problems: string[]; leftOut: string[]; raft?: {voters: number}; sealedBy?: {tokenDaysLeft?: number}}[]
+  }
+  const statusOf = async (args: readonly string[]) => document<Found>(await cli(['vault', 'status', '--json', ...args])).vaults
+  const killed = async (cluster: string, isMeant: (name: string) => boolean) => {
+    for (const [name, pid] of Object.entries(await pidsOf(folder, cluster))) if (isMeant(name)) process.kill(pid, 'SIGKILL')
+  }
+
+  test('joins with the password of its administrator; to look, nobody is asked', async () => {
+    const edge = `{name: edge-1, platform: {local: {ports: ${ports + 40}}}, vault: {seal: transit}}`
+    await appendFile(path.join(folder, 'lkeobs.yaml'), `edges: [${edge}]\n`)
+    expect(codeOf(await cli(['edge', 'join', 'edge-1', '--json']))).toBe('LKO-5010')
+    const joined = await cli(['edge', 'join', 'edge-1', '--json'], admin())
+    expect(joined.code, joined.stdout).toBe(0)
+    const needs = 'needs the password of the administrator on hub (--password-file)'
+    const unasked = await statusOf([])
+    expect(unasked).toMatchObject([
+      {leftOut: [`peers and voters: ${needs}`]},
+      {leftOut: [`seal token of edge-1: ${needs}`], raft: {voters: 1}},
+    ])
+    const [hub, below] = await statusOf(['--password-file', path.join(outside, 'password')])
+    expect(hub).toMatchObject({leftOut: [], problems: [], raft: {voters: 3}})
+    expect(below?.sealedBy?.tokenDaysLeft).toBeGreaterThan(29)
+  })
+
+  test('waits for the holders when both were killed, and says so', async () => {
+    await killed('hub', (name) => name.startsWith('vault'))
+    await killed('edge-1', (name) => name.startsWith('vault'))
+    expect(codeOf(await cli(['vault', 'init', '--json'], admin()))).toBe('LKO-5015')
+    expect(codeOf(await cli(['edge', 'join', 'edge-1', '--json'], admin()))).toBe('LKO-3007')
+    const [below] = await statusOf(['edge-1'])
+    expect(below?.problems).toEqual(["no answer: the hub's Vault, which unseals it, is sealed"])
+    for (const index of [0, 1, 2]) expect((await unseal(at(index))).code).toBe(0)
+    const joined = await cli(['edge', 'join', 'edge-1', '--json'], admin())
+    expect(joined.code, joined.stdout).toBe(0)
+    expect((await statusOf(['edge-1']))[0]).toMatchObject({problems: []})
+  })
+
+  test('a snapshot of the hub is taken; a drill would need its holders', async () => {
+    const file = path.join(outside, 'hub.snap')
+    const taken = await cli(['vault', 'snapshot', '--out', file, '--json', '--password-file', path.join(outside, 'password')])
+    expect(taken.code, taken.stdout).toBe(0)
+    expect(codeOf(await cli(['vault', 'restore', file, '--drill', '--json'], admin()))).toBe('LKO-5208')
   })
 })
 
