@@ -3,7 +3,7 @@ import {appendFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
-import {document, type Ended, lkeobs, lkeobsAloud, pidsOf, start} from './cli.ts'
+import {document, type Ended, eventually, lkeobs, lkeobsAloud, pidsOf, start} from './cli.ts'
 import {heldFleet, type Person, personWith, processTable} from './people.ts'
 
 type Failure = {error: {code: string; exit: number; message: string; next: string[]}}
@@ -358,6 +358,7 @@ describe('an edge that it unseals', () => {
     const [below] = await statusOf(['edge-1'])
     expect(below?.problems).toEqual(["no answer: the hub's Vault, which unseals it, is sealed"])
     for (const index of [0, 1, 2]) expect((await unseal(at(index))).code).toBe(0)
+    await eventually('one leads', async () => (await statusOf(['hub']))[0]?.problems.length === 0, 30_000)
     const joined = await cli(['edge', 'join', 'edge-1', '--json'], admin())
     expect(joined.code, joined.stdout).toBe(0)
     expect((await statusOf(['edge-1']))[0]).toMatchObject({problems: []})

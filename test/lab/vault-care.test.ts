@@ -203,6 +203,15 @@ describe('snapshot and restore', () => {
     expect(readdirSync(state())).not.toContain('drill')
   })
 
+  test('whichever node leads, a snapshot is taken', async () => {
+    const leads = async () => (await vaults('hub')).vaults[0]?.nodes.find(({state: now}) => now === 'leader')?.name
+    // for ten seconds after that another leads
+    if ((await leads()) === 'vault-0') await hubVault().write('sys/step-down')
+    await eventually('another leads', async () => /vault-[12]/.test((await leads()) ?? ''), 20_000)
+    const taken = await run('vault', 'snapshot', '--out', 'other.snap', '--json')
+    expect(taken.code, taken.stdout).toBe(0)
+  })
+
   test("an edge's snapshot is drilled with the hub's seal; for another cluster it is refused", async () => {
     expect((await run('vault', 'snapshot', 'edge-2', '--out', 'edge.snap')).code).toBe(0)
     const drill = await run('vault', 'restore', 'edge.snap', 'edge-2', '--drill')
