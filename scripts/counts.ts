@@ -8,7 +8,7 @@ export const counts = (file: string): Reporter => ({
     const inState = (state: 'passed' | 'failed' | 'skipped') => tests.filter((test) => test.result().state === state)
     const skipped = inState('skipped').map((test) => {
       const result = test.result()
-      return `skipped: ${test.project.name}: ${test.fullName}: ${('note' in result && result.note) || 'no reason given'}`
+      return `skipped: ${test.project.name}: ${test.fullName}: ${('note' in result && result.note) || (/\(skipped: ([^)]+)\)/.exec(test.fullName)?.[1] ?? 'no reason given')}`
     })
     // a file that cannot be loaded has no tests to fail
     const broken = modules.filter((module) => module.errors().length > 0).length + unhandled.length

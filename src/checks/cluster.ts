@@ -55,8 +55,7 @@ const identity: Check<Subject> = {
   needs: ['api-server'],
   async run({site, uids}) {
     const {kube, cluster, role, fleet} = site
-    // whether its programs are there is asked of this machine
-    await identityOf({...site, tools: {...site.tools, program: async (name) => name}}).checked()
+    await identityOf(site).checked()
     const [home, all] = await Promise.all([kube.read({apiVersion: 'v1', kind: 'Namespace', name: 'lkeobs'}), uids()])
     const uid = all.get(cluster)
     const twins = [...all].filter(([name, other]) => name !== cluster && uid !== undefined && other === uid).map(([name]) => name)

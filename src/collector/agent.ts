@@ -1,5 +1,5 @@
 import type {CollectorConfig, Settings} from './config.ts'
-import {nodeName, nodeProcessors, nodeReceivers, type NodeWish} from './node.ts'
+import {gpuReceiver, nodeName, nodeProcessors, nodeReceivers, type NodeWish} from './node.ts'
 import {durable, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
 import {ownTelemetry} from './telemetry.ts'
 
@@ -86,7 +86,7 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
     service: {
       extensions: ['health_check', queueStorage, checkpoints],
       pipelines: {
-        metrics: pipeline('otlp', 'host_metrics', ...(node ? ['kubelet_stats'] : [])),
+        metrics: pipeline('otlp', 'host_metrics', ...(node ? ['kubelet_stats'] : []), ...(node?.gpus ? [gpuReceiver] : [])),
         logs: pipeline('otlp', ...(wish.logs.length > 0 ? ['file_log'] : []), ...(node ? ['file_log/containers'] : [])),
         traces: pipeline('otlp'),
         ...(node && {'metrics/cluster': clusterPipeline, 'logs/cluster': clusterPipeline}),

@@ -11,11 +11,33 @@ export type NodeWish = {
   readonly cluster: string
   /** Logs of containers that are not followed: the agent's own would feed on themselves. */
   readonly exclude: readonly string[]
+  /** Whether there are GPU exporters on the cluster's nodes. */
+  readonly gpus: boolean
+}
+
+export const gpuReceiver = 'prometheus/gpus'
+
+/** The GPU exporter on the agent's own node (prometheusreceiver's README; its label and port are the chart's). */
+const gpuExporter: Settings = {
+  config: {
+    scrape_configs: [
+      {
+        job_name: 'dcgm-exporter',
+        scrape_interval: '15s',
+        kubernetes_sd_configs: [{role: 'pod', selectors: [{role: 'pod', field: `spec.nodeName=${nodeName}`}]}],
+        relabel_configs: [
+          {source_labels: ['__meta_kubernetes_pod_label_app_kubernetes_io_name'], regex: 'dcgm-exporter', action: 'keep'},
+          {source_labels: ['__meta_kubernetes_pod_container_port_number'], regex: '9400', action: 'keep'},
+        ],
+      },
+    ],
+  },
 }
 
 /** What a node has to tell: its containers' logs, its kubelet. */
-export const nodeReceivers = ({cluster, exclude}: NodeWish): Record<string, Settings> => ({
+export const nodeReceivers = ({cluster, exclude, gpus}: NodeWish): Record<string, Settings> => ({
   'otlp/cluster': {protocols: {grpc: {endpoint: cluster}}},
+  ...(gpus && {[gpuReceiver]: gpuExporter}),
   'file_log/containers': {
     include: ['/var/log/pods/*/*/*.log'],
     exclude,

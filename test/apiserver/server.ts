@@ -222,6 +222,8 @@ const startServer = async (): Promise<Server> => {
       const child = execFile(program, args, {cwd: folder, env: environment, maxBuffer: 64e6}, (error, stdout, stderr) =>
         resolve({code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr}),
       )
+      // a program that has said no already reads nothing more
+      child.stdin?.on('error', () => undefined)
       child.stdin?.end(input)
     })
   const sh = (line: string) => execute('/bin/sh', ['-c', line])

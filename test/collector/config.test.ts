@@ -1,14 +1,14 @@
 import {expect, test} from 'vitest'
 import {parse} from 'yaml'
 import {openFleet} from '../../src/clusters.ts'
-import {agentConfig} from '../../src/collector/agent.ts'
+import {agentConfig, type AgentWish} from '../../src/collector/agent.ts'
 import {type CollectorConfig, literal} from '../../src/collector/config.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {toYaml} from '../../src/templates.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
-const agent = agentConfig({
+const agentWish: AgentWish = {
   edge: 'edge-1',
   gateway: 'hub.example.org:443',
   gatewayCa: '/at/hub-ca.pem',
@@ -20,7 +20,9 @@ const agent = agentConfig({
   counters: 4,
   queue: '/at/queue',
   logs: ['/var/log/*.log'],
-})
+}
+const agent = agentConfig(agentWish)
+const onNode = (gpus: boolean) => agentConfig({...agentWish, node: {hostRoot: '/hostfs', cluster: '0.0.0.0:4320', exclude: [], gpus}})
 
 const gateway = gatewayConfig({
   hub: 'hub',
@@ -117,6 +119,22 @@ test('whatever an edge sends says which edge it is of, whatever it said itself',
       {key: 'k8s.cluster.name', value: 'edge-1', action: 'upsert'},
     ],
   })
+})
+
+test('on a node of Kubernetes everything says which pod it is of, but what is about the whole cluster', () => {
+  const {pipelines} = onNode(false).service
+  for (const name of ['metrics', 'logs', 'traces']) expect(pipelines[name]?.processors).toContain('k8s_attributes')
+  for (const name of ['metrics/cluster', 'logs/cluster']) {
+    expect(pipelines[name]?.processors).toEqual(['memory_limiter', 'resource/identity'])
+    expect(pipelines[name]?.receivers).toEqual(['otlp/cluster'])
+  }
+})
+
+test('GPU exporters are scraped where there are any, each by the agent of its own node', () => {
+  expect(Object.keys(onNode(false).receivers)).not.toContain('prometheus/gpus')
+  const {receivers, service} = onNode(true)
+  expect(service.pipelines['metrics']?.receivers).toContain('prometheus/gpus')
+  expect(JSON.stringify(literal(receivers['prometheus/gpus']))).toContain('"field":"spec.nodeName=${env:K8S_NODE_NAME}"')
 })
 
 test('a dollar sign in a value is a dollar sign', () => {

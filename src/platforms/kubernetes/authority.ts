@@ -57,13 +57,10 @@ export const certManagerAuthority = (site: Site): Authority => ({
       async () => {
         const live = await kube.read<Signed>({apiVersion: wish.apiVersion, kind: wish.kind, name, namespace})
         certificate = live?.status?.certificate
-        return certificate !== undefined
-          ? true
-          : live === undefined
-            ? 'the request is gone'
-            : rolledOut(live) === true
-              ? 'not signed yet'
-              : String(rolledOut(live))
+        if (certificate !== undefined) return true
+        if (live === undefined) return 'the request is gone'
+        const ready = rolledOut(live)
+        return ready === true ? 'not signed yet' : ready
       },
       {forMs: signedWithinMs},
     )

@@ -115,6 +115,14 @@ export const opened = ({
   }
   const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
   const identity = identityOf(site)
+  /** Which controllers are ours to install: wished for, and not there from elsewhere. */
+  const installed = async () => {
+    const found = await identity.foreign()
+    return {
+      certManager: certManager && !found.has('cert-manager'),
+      secretsOperator: secretsOperator && !found.has('vault-secrets-operator'),
+    }
+  }
   const controllers = [
     ...(certManager ? [identity.unlessThere('cert-manager', released(site, `cert-manager on ${name}`, certManagerRelease))] : []),
     ...(secretsOperator
@@ -128,21 +136,12 @@ export const opened = ({
     checked: identity.checked,
     prepared: () => [
       applied(site, `namespaces on ${name}, with pod security`, 'namespaces.yaml', async () => {
-        const found = await identity.foreign()
-        return namespaces({
-          fleet: site.fleet,
-          cluster: name,
-          role: site.role,
-          certManager: certManager && !found.has('cert-manager'),
-          secretsOperator: secretsOperator && !found.has('vault-secrets-operator'),
-        })
+        return namespaces({fleet: site.fleet, cluster: name, role: site.role, ...(await installed())})
       }),
       applied(site, `network policies on ${name}: closed, but for what the fleet needs`, 'network-policies.yaml', async () => {
-        const found = await identity.foreign()
         return networkPolicies({
           role: site.role,
-          certManager: certManager && !found.has('cert-manager'),
-          secretsOperator: secretsOperator && !found.has('vault-secrets-operator'),
+          ...(await installed()),
           hubPort: await hubPort(),
           ...(sealsAt && {sealPort: Number(new URL(sealsAt.address).port)}),
           ...wish,

@@ -55,7 +55,12 @@ export const openKubernetesEdge = (
         counters: ports.counters,
         queue: `${mounts.queue}/queue`,
         logs,
-        node: {hostRoot: '/hostfs', cluster: at(ports.otlpCluster), exclude: [`/var/log/pods/${nodeNamespace}_agent-*_*/*/*.log`]},
+        node: {
+          hostRoot: '/hostfs',
+          cluster: at(ports.otlpCluster),
+          exclude: [`/var/log/pods/${nodeNamespace}_agent-*_*/*/*.log`],
+          gpus: await hasGpus(site),
+        },
       }),
     )
   const scraper = literal(
@@ -122,16 +127,16 @@ export const openKubernetesEdge = (
 /** As GPU operators label them; LKE itself does not. */
 const gpuNodes = {'nvidia.com/gpu.present': 'true'}
 
+const hasGpus = async ({kube}: Site): Promise<boolean> => {
+  const nodes = await kube.list({apiVersion: 'v1', kind: 'Node'})
+  return nodes.some(({metadata}) => Object.entries(gpuNodes).every(([label, value]) => metadata.labels?.[label] === value))
+}
+
 /** GPU metrics, where there are nodes with GPUs. */
 const gpuExporters = (site: Site): Step => {
   const step = released(site, `GPU metrics on ${site.cluster}, where nodes have GPUs`, () => gpuRelease({nodeSelector: gpuNodes}))
   return {
     ...notEverywhere(step, 'where nodes have GPUs'),
-    async done() {
-      const nodes = await site.kube.list({apiVersion: 'v1', kind: 'Node'})
-      return nodes.some(({metadata}) => Object.entries(gpuNodes).every(([label, value]) => metadata.labels?.[label] === value))
-        ? step.done()
-        : true
-    },
+    done: async () => ((await hasGpus(site)) ? step.done() : true),
   }
 }

@@ -14,7 +14,7 @@ export type Controller = keyof typeof controllers
 const ours = 'app.kubernetes.io/managed-by'
 
 /** Which cluster of which fleet this is, and what on it is somebody else's. */
-export const identityOf = ({kube, fleet, cluster, role, tools}: Site) => {
+export const identityOf = ({kube, fleet, cluster, role}: Site) => {
   const isForeign = async (name: Controller): Promise<boolean> => {
     const {namespace: at, crd} = controllers[name]
     const [definition, home] = await Promise.all([
@@ -38,7 +38,6 @@ export const identityOf = ({kube, fleet, cluster, role, tools}: Site) => {
     }),
     /** The cluster answers, and is not another one of this or another fleet. Throws LKO-3101, LKO-3102, LKO-3112. */
     async checked(): Promise<void> {
-      await Promise.all((['helm', 'kubectl'] as const).map((program) => tools.program(program)))
       await kube.version()
       const live = await kube.read({apiVersion: 'v1', kind: 'Namespace', name: namespace})
       const said = live?.metadata.annotations ?? {}

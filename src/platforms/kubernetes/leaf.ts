@@ -1,4 +1,5 @@
 import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
+import {leafFile} from '../../components/gateway.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {Vault} from '../../tools/vault.ts'
@@ -20,8 +21,6 @@ type Delivery = {
   /** Vault inside its cluster. */
   readonly vaultAddress: string
 }
-
-const leafFile = 'leaf.pem'
 
 /** The collector's service account, there before its pods: who asks for the leaf does so in its name. */
 const account = ({site, collector}: Delivery): Step =>

@@ -42,12 +42,8 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
   const asWished = async (wish: Release): Promise<true | string> => {
     const there = await installed(wish)
     if (there === undefined) return 'not installed'
-    if (there.status !== 'deployed') return `helm left it ${there.status}`
-    const {version} = chartOf(wish.chart)
-    if (there.chart.name !== wish.chart) return `it is a release of the chart ${there.chart.name}`
-    if (bare(there.chart.version) !== bare(version)) return `chart ${there.chart.version} instead of ${version}`
-    if (!isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(wish.values)))) return 'its values differ'
-    return firstOf(await findings(kube, objectsOf(there), releaseManagers, {recorded: true}))
+    const recorded = isRecorded(wish, there)
+    return recorded === true ? firstOf(await findings(kube, objectsOf(there), releaseManagers, {recorded})) : recorded
   }
 
   const wait = waiting(kube, async () => {
@@ -63,23 +59,20 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
       const wish = await wished()
       const there = await installed(wish)
       await wait.begin(tell)
-      if (there) {
-        refuseOthers(site, wish, there)
-        // helm was killed at its work: it would refuse for ever, and what it has made already carries its marks
-        if (interrupted.test(there.status)) {
-          tell(`an earlier helm was interrupted (${there.status}): its record is removed`, 'lasting')
-          await kube.remove({apiVersion: 'v1', kind: 'Secret', name: there.secretName, namespace: wish.namespace})
-        }
+      if (there) refuseOthers(site, wish, there)
+      const isCutShort = there !== undefined && interrupted.test(there.status)
+      // helm was killed at its work: it would refuse for ever, and what it has made already carries its marks
+      if (isCutShort) {
+        tell(`an earlier helm was interrupted (${there.status}): its record is removed`, 'lasting')
+        await kube.remove({apiVersion: 'v1', kind: 'Secret', name: there.secretName, namespace: wish.namespace})
       }
-      const recorded = there?.status === 'deployed'
-      const differing =
-        there && !interrupted.test(there.status)
-          ? (await findings(kube, objectsOf(there), releaseManagers, {recorded})).filter(({differs}) => differs)
-          : []
+      const objects = there && !isCutShort ? objectsOf(there) : []
+      const found = await findings(kube, objects, releaseManagers, {recorded: there?.status === 'deployed'})
+      const differing = found.filter(({differs}) => differs)
       const byHand = differing.filter((one) => one.byHand)
       for (const {seen} of byHand) tell(`changed by hand, put back: ${seen}`, 'lasting')
-      const isSame = there !== undefined && differing.length === 0 && (await hasThese(wish, there))
-      if (isSame) return
+      // only its pods are not ready yet
+      if (there && differing.length === 0 && isRecorded(wish, there) === true) return
       const {name, namespace, values} = wish
       const chart = await chartSource(site, wish.chart)
       const upgrade = () =>
@@ -108,11 +101,14 @@ export const released = (site: Site, title: string, wished: () => Promise<Releas
 /** Charts are tagged with and without a `v`. */
 const bare = (version: string): string => version.replace(/^v/, '')
 
-/** The release has these values already: only its pods are not ready yet. */
-const hasThese = async ({chart, values}: Release, there: InstalledRelease): Promise<boolean> =>
-  there.status === 'deployed' &&
-  bare(there.chart.version) === bare(chartOf(chart).version) &&
-  isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(values)))
+/** Whether helm has put there what is wished for: this chart, this version, these values. */
+const isRecorded = ({chart, values}: Release, there: InstalledRelease): true | string => {
+  const {version} = chartOf(chart)
+  if (there.status !== 'deployed') return `helm left it ${there.status}`
+  if (there.chart.name !== chart) return `it is a release of the chart ${there.chart.name}`
+  if (bare(there.chart.version) !== bare(version)) return `chart ${there.chart.version} instead of ${version}`
+  return isDeepStrictEqual(there.values, JSON.parse(JSON.stringify(values))) ? true : 'its values differ'
+}
 
 /** A release that is not ours is left alone, and other versions are a decision of their own. */
 const refuseOthers = ({kube, ways, role, cluster}: Site, {name, namespace, chart}: Release, there: InstalledRelease): void => {

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import {allCharts} from '../../components/charts.ts'
+import {chartOf} from '../../components/charts.ts'
 import type {ChartName} from '../../components/release.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
@@ -32,8 +32,7 @@ export type Site = {
 
 /** The pinned chart, in the folder of charts or in its repository. Throws LKO-3113 where the folder lacks it. */
 export const chartSource = async ({ways: {charts}, tools}: Site, name: ChartName): Promise<ChartSource> => {
-  const chart = allCharts().find((one) => one.name === name)
-  if (!chart) throw new Error(`charts.yaml has no ${name}`)
+  const chart = chartOf(name)
   if (charts === undefined) return chart
   const file = path.resolve(charts, `${name}-${chart.version}.tgz`)
   if (await tools.files.exists(file)) return {file}
