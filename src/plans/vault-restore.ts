@@ -3,7 +3,8 @@ import {LkeobsError, messageOf} from '../errors.ts'
 import {drilled} from '../platforms/local/drill.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster} from '../platforms/platform.ts'
-import type {Plan, Step, Task} from '../steps/step.ts'
+import type {Plan, Step, Task, Tell} from '../steps/step.ts'
+import {until} from '../steps/wait.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
 import {autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
@@ -103,35 +104,72 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
   return Object.keys((await vault.read<Record<string, object>>('sys/mounts')) ?? {}).filter((mount) => !founded.has(mount))
 }
 
+const steadyWithinMs = 60_000
+const opensWithinMs = 15_000
+
 /**
  * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
  * on here; by force it is restored whatever is there, for what came after the snapshot has the same marker.
  */
 const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string | undefined, force: boolean): Step => {
   let isDue = force
+
+  /** All nodes are open, vote, and keep up with the one that leads. */
+  const steady = async (): Promise<true | string> => {
+    const {all, open, leader} = await nodesNow(cluster)
+    if (!leader) return 'nobody leads'
+    if (open < all) return `${open} of ${all} nodes open`
+    const voters = (await raftServers(leader)).filter(({voter}) => voter).length
+    if (voters < all) return `${voters} of ${all} nodes have a vote`
+    return (await autopilot(leader))?.healthy === true ? true : 'autopilot waits for the nodes to be steady'
+  }
+  const isThere = async () => {
+    const {leader} = await nodesNow(cluster)
+    return leader !== undefined && (await markerIn(leader))?.id === wanted()
+  }
+  /** A token of before is none of what was restored, and for a moment nobody leads. */
+  const said = async (ask: () => Promise<true | string>) => ask().catch(messageOf)
+
   return {
     title: `${file} restored into Vault of ${cluster.name}, all nodes open and voting`,
     patienceMs: 120_000,
-    async done() {
-      if (isDue) return 'to be replaced'
-      try {
-        const {all, open, leader} = await nodesNow(cluster)
-        if (!leader) return 'nobody leads'
-        const marker = await markerIn(leader)
-        if (marker === undefined || marker.id !== wanted()) return 'it holds something else'
-        if (open < all) return `${open} of ${all} nodes open`
-        const voters = (await raftServers(leader)).filter(({voter}) => voter).length
-        if (voters < all) return `${voters} of ${all} nodes have a vote`
-        return (await autopilot(leader))?.healthy === true ? true : 'autopilot waits for the nodes to be steady'
-      } catch (error) {
-        return messageOf(error)
+    done: () =>
+      said(async () => {
+        if (isDue) return 'to be replaced'
+        return (await isThere()) ? steady() : 'it holds something else'
+      }),
+    async apply(tell) {
+      if (isDue || !(await isThere())) {
+        // a node that has only just joined may be given the data before it is ready for the key that opens it
+        const seen = await until(() => said(steady), {forMs: steadyWithinMs, tell})
+        const {all, leader} = await nodesNow(cluster)
+        if (!leader) throw nobodyLeads(cluster, all)
+        if (seen !== true) tell(`restored although ${seen}`, 'lasting')
+        await uploadSnapshot(leader, bytes)
+        isDue = false
       }
-    },
-    async apply() {
-      const {all, leader} = await nodesNow(cluster)
-      if (!leader) throw nobodyLeads(cluster, all)
-      if (isDue || (await markerIn(leader))?.id !== wanted()) await uploadSnapshot(leader, bytes)
-      isDue = false
+      await allOpen(cluster, tell)
     },
   }
+}
+
+/**
+ * A node that was given the restored data before the key it is encrypted by cannot read it, and stays closed. Started anew, it
+ * takes the key from that data.
+ */
+const allOpen = async (cluster: Cluster, tell: Tell): Promise<void> => {
+  const open = async () => {
+    const closed = await closedNodes(cluster)
+    return closed.length === 0 ? true : `${closed.join(', ')} closed`
+  }
+  if ((await until(open, {forMs: opensWithinMs, tell})) === true) return
+  for (const node of await closedNodes(cluster)) {
+    tell(`${node} started anew: the restore had left it closed`, 'lasting')
+    await cluster.vaultRestarted(node, tell)
+  }
+}
+
+const closedNodes = async (cluster: Cluster): Promise<readonly string[]> => {
+  const seals = await cluster.vaultSeals()
+  return cluster.vaultNodes().flatMap(({name}, index) => (seals[index]?.sealed === false ? [] : [name]))
 }

@@ -76,6 +76,8 @@ export type Cluster = {
   readonly seal: Seal
   /** The seal of every node; undefined for one that does not answer. */
   vaultSeals(): Promise<readonly (SealStatus | undefined)[]>
+  /** Stops one of its nodes and starts it again. */
+  vaultRestarted(node: string, tell: Tell): Promise<void>
   /** Makes a Vault anew into which nobody can log in. Only where what it holds can be made again. */
   vaultRemade?(tell: Tell): Promise<void>
 

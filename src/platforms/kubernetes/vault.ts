@@ -127,6 +127,8 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
     vaultNodes,
     seal,
     vaultSeals,
+    // its StatefulSet makes it again
+    vaultRestarted: (pod: string) => kube.remove({apiVersion: 'v1', kind: 'Pod', name: pod, namespace}),
     vaultRuns: (): readonly Task[] => [
       ...hasCertificate(),
       told(`what each Vault node on ${cluster} is told alone`),

@@ -106,6 +106,10 @@ const opened = ({
       {title: `Vault nodes on ${cluster.name}`, concurrency: nodes.length, steps: nodes.map((node) => machine.runs(node))},
     ],
     vaultSeals: () => Promise.all(nodes.map(({name}) => tools.vault({address: addressOf(name), ca: machine.rootCa}).sealStatus())),
+    async vaultRestarted(name, tell) {
+      await machine.stopped(name, '').apply(tell)
+      for (const node of nodes) if (node.name === name) await machine.runs(node).apply(tell)
+    },
     async vaultRemade(tell) {
       for (const {name} of nodes) {
         await machine.stopped(name, '').apply(tell)
