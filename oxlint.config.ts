@@ -11,6 +11,8 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
   '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
   openpgp: ['src/tools/openpgp.ts'],
+  jose: ['src/tools/jose.ts'],
+  '@scure/bip39': ['src/trust/invite.ts'],
   'node-vault': ['src/tools/vault.ts'],
   '@peculiar/x509': ['src/tools/x509.ts'],
   'reflect-metadata': ['src/tools/x509.ts'],

@@ -1,5 +1,6 @@
 import {LkeobsError} from './errors.ts'
 import type {FleetFile} from './fleet/load.ts'
+import {openHubElsewhere} from './platforms/elsewhere.ts'
 import {openKubernetesEdge} from './platforms/kubernetes/edge.ts'
 import {openKubernetesHub} from './platforms/kubernetes/hub.ts'
 import type {Ways} from './platforms/kubernetes/site.ts'
@@ -7,29 +8,33 @@ import {openLocalEdge, openLocalHub} from './platforms/local/cluster.ts'
 import type {Cluster, EdgeCluster, HubCluster} from './platforms/platform.ts'
 import type {Tools} from './tools/index.ts'
 
-/** A fleet file with its clusters opened. */
+/** A fleet file with its clusters opened: the hub, and those edges that are not looked after elsewhere. */
 export type Fleet = {readonly file: FleetFile; readonly hub: HubCluster; readonly edges: readonly EdgeCluster[]}
 
 export const openFleet = (file: FleetFile, tools: Tools, ways: Ways = {}): Fleet => {
   const {platform} = file.fleet.hub
   const hub = platform.kubernetes
     ? openKubernetesHub(file, platform.kubernetes, tools, ways)
-    : openLocalHub(file, platform.local?.ports ?? 0, tools)
+    : platform.elsewhere
+      ? openHubElsewhere(file, platform.elsewhere, tools)
+      : openLocalHub(file, platform.local?.ports ?? 0, tools)
   return {
     file,
     hub,
-    edges: file.fleet.edges.map((edge) =>
-      edge.platform.kubernetes
-        ? openKubernetesEdge(file, edge, edge.platform.kubernetes, hub, tools, ways)
-        : openLocalEdge(file, edge, edge.platform.local?.ports ?? 0, hub, tools),
-    ),
+    edges: file.fleet.edges.flatMap((edge) => {
+      const {kubernetes, local} = edge.platform
+      if (kubernetes) return [openKubernetesEdge(file, edge, kubernetes, hub, tools, ways)]
+      return local ? [openLocalEdge(file, edge, local.ports, hub, tools)] : []
+    }),
   }
 }
 
-/** The edge of that name. Throws LKO-1003 naming those there are. */
-export const edgeOf = ({edges}: Fleet, name: string): EdgeCluster => {
+/** The edge of that name. Throws LKO-1003 naming those there are, LKO-6009 where it is looked after elsewhere. */
+export const edgeOf = ({edges, file}: Fleet, name: string): EdgeCluster => {
   const edge = edges.find((candidate) => candidate.name === name)
   if (edge) return edge
+  if (file.fleet.edges.some((candidate) => candidate.name === name))
+    throw new LkeobsError('LKO-6009', `${name} is looked after elsewhere.`, {next: [`lkeobs edge list`]})
   throw new LkeobsError(
     'LKO-1003',
     `There is no edge ${name}; the edges are ${edges.map((candidate) => candidate.name).join(', ') || 'none'}.`,

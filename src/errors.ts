@@ -24,7 +24,7 @@ type Entry = {
 
 /**
  * Every error a person can cause. The thousands say where it belongs: 1 fleet file and command line,
- * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates.
+ * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates, 6 invites and joining.
  */
 export const catalogue = {
   'LKO-1001': {
@@ -422,6 +422,72 @@ export const catalogue = {
     title: 'The key that unseals an edge is gone.',
     why: 'The edge was founded with a key in the Vault of the hub, and the hub no longer has it: it was founded anew, or restored from a snapshot that is older than the edge. A new key would open neither the Vault of the edge nor its snapshots, so none is made.',
     fix: 'Restore a snapshot of the hub that is younger than the edge. Where there is none, found the edge anew: remove what its Vault keeps (on this machine .lkeobs/EDGE after `lkeobs lab down`, on Kubernetes the volume of Vault and the Secret vault-seal-token) and join it again.',
+  },
+  'LKO-6001': {
+    exit: exit.usage,
+    title: 'This is not a whole invite.',
+    why: 'An invite is one string with a sum at its end. What was given does not begin like one, or some of its characters are missing or changed. Nothing was asked of the hub, and nothing was changed.',
+    fix: 'Paste all of it; where it is lost, have a new one made on the hub with `lkeobs edge invite NAME`.',
+  },
+  'LKO-6002': {
+    exit: exit.refused,
+    title: 'The invite has expired.',
+    why: 'An invite holds for the time it was made for, an hour unless said otherwise. Nothing was asked of the hub, and nothing was changed. A clock that is wrong makes it look so too.',
+    fix: 'Have a new one made on the hub with `lkeobs edge invite NAME`, with a longer --ttl where it has to travel.',
+  },
+  'LKO-6003': {
+    exit: exit.usage,
+    title: 'The invite is for another edge.',
+    why: 'An invite is bound to the name it was made for. Nothing was asked of the hub, and nothing was changed.',
+    fix: 'Use it for the edge that the message names, or have one made for this edge.',
+  },
+  'LKO-6004': {
+    exit: exit.refused,
+    title: 'The invite was used already, or revoked.',
+    why: 'An invite belongs to the first machine that shows it, which alone may go on with it. The hub has been shown this one by another key than that of this folder, or no longer knows it. Nothing was changed here, nor on the hub. If it was not you who used it, somebody has read it on its way.',
+    fix: 'Where nobody of yours has used it, run `lkeobs edge evict NAME` on the hub at once. Then have a new invite made, and bring it here another way.',
+  },
+  'LKO-6005': {
+    exit: exit.refused,
+    title: 'Who answers is not the hub of the invite.',
+    why: 'An invite names the key of the root CA of its hub. Whoever answers at the address in it shows another one: the hub was founded anew since, the address leads elsewhere, or somebody stands between. The invite was not shown to it, and nothing was changed.',
+    fix: 'See that the address in the message is that of the hub, and have a new invite made there.',
+  },
+  'LKO-6006': {
+    exit: exit.refused,
+    title: 'The edge cannot be invited.',
+    why: 'An invite is for an edge that is looked after elsewhere and has not joined. The message says what this one is.',
+    fix: 'An edge of this fleet file is joined with `lkeobs edge join NAME`. One that has joined already needs no invite; one that is to join anew is evicted first, with `lkeobs edge evict NAME`.',
+  },
+  'LKO-6007': {
+    exit: exit.refused,
+    title: 'These are not the words of the edge.',
+    why: 'Both sides derive four words from the key of the edge and that of the hub. Those that were given are others than those of the edge that asks, so it is not the one whose operator read them out, or they were misheard. It was not accepted.',
+    fix: 'Compare once more. Where they differ, somebody else has used the invite: `lkeobs edge evict NAME`, and invite the edge again.',
+  },
+  'LKO-6008': {
+    exit: exit.notSettled,
+    title: 'The other side has not come yet.',
+    why: 'Joining by invite takes both sides: the edge asks with `edge join --invite`, the hub agrees with `edge accept`. One of them waited for the other until its time was over. What is done stays.',
+    fix: 'Run the command of the other side, then this one again: it goes on from there.',
+  },
+  'LKO-6009': {
+    exit: exit.notReady,
+    title: 'This cluster is looked after elsewhere.',
+    why: 'The fleet file here knows of this cluster only that it exists: another folder, often on another machine, has the means to work on it.',
+    fix: 'Run the command where that cluster is looked after.',
+  },
+  'LKO-6010': {
+    exit: exit.notReady,
+    title: 'Edges cannot reach the Vault of the hub.',
+    why: 'An edge with an invite asks the Vault of the hub to sign its issuer. On Kubernetes that Vault is closed to everybody outside of its cluster, unless you open a way and name it.',
+    fix: 'Open a TCP way from the edges to port 8200 of the Vault of the hub and name it in the fleet file (hub.vault.endpoint).',
+  },
+  'LKO-6011': {
+    exit: exit.fleetFile,
+    title: 'This folder is of another fleet.',
+    why: 'An edge that joins by invite gets a fleet file that says where its hub is. The one that is here names another hub, or one that is looked after here. Nothing was changed.',
+    fix: 'Join from an empty folder, or name another file with --fleet.',
   },
   'LKO-8001': {
     exit: exit.someFailed,

@@ -24,6 +24,14 @@ export const duration = (ms: number): string => {
   return hours < 48 ? `${hours}h${String(minutes % 60).padStart(2, '0')}m` : `${Math.floor(hours / 24)}d`
 }
 
+const unitSeconds: Readonly<Record<string, number>> = {s: 1, m: 60, h: 3600, d: 86_400}
+
+/** The seconds of what a person writes: 90s, 30m, 2h, 1d. Undefined where it is none of these. */
+export const readDuration = (text: string): number | undefined => {
+  const [, number, unit = ''] = /^(\d+)([smhd])$/.exec(text) ?? []
+  return number === undefined ? undefined : Number(number) * (unitSeconds[unit] ?? 0)
+}
+
 /** 52 MB, 1.2 GB (decimal units). */
 export const bytes = (count: number): string => {
   if (count < 1e3) return `${count} B`

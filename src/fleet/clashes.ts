@@ -12,6 +12,7 @@ const seenCluster = z
       .object({
         local: z.object({ports: z.int()}).optional().catch(undefined),
         kubernetes: z.object({context: z.string(), kubeconfig: z.string().optional()}).optional().catch(undefined),
+        elsewhere: z.object({}).optional().catch(undefined),
       })
       .optional()
       .catch(undefined),
@@ -72,10 +73,10 @@ export const disagreements = (data: unknown): readonly Disagreement[] => [
   ),
   ...seenIn(data)
     .slice(0, 1)
-    .filter(({platform, endpoint}) => platform?.local !== undefined && endpoint === undefined)
-    .map(() => ({
-      path: ['hub', 'endpoint'],
-      other: ['hub', 'platform', 'local'],
-      message: 'missing; a hub on this machine says what edges dial',
-    })),
+    .flatMap(({platform, endpoint}) => {
+      const where = (['local', 'elsewhere'] as const).find((kind) => platform?.[kind] !== undefined)
+      if (where === undefined || endpoint !== undefined) return []
+      const message = `missing; a hub ${where === 'local' ? 'on this machine' : 'elsewhere'} says what edges dial`
+      return [{path: ['hub', 'endpoint'], other: ['hub', 'platform', where], message}]
+    }),
 ]

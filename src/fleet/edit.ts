@@ -1,7 +1,7 @@
 import {Document, isMap, isNode, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
 import {parseFleet} from './load.ts'
 import {portsOfEdge, portsOfHub} from './clashes.ts'
-import type {EdgeInput} from './schema.ts'
+import type {EdgeInput, HubElsewhere} from './schema.ts'
 
 const shownName = 'lkeobs.yaml'
 const firstOfHub = 14_300
@@ -131,3 +131,32 @@ edges: []
 
 /** The fleet file of a new lab, commented for a person to read. */
 export const newLabFleet = ({edges}: {readonly edges: number}): string => withLabEdges(labHeader, edges)
+
+/** The fleet file of an edge whose hub is looked after elsewhere: that hub, and nothing else yet. */
+export const newEdgeFleet = ({
+  fleet,
+  hub,
+  endpoint,
+  elsewhere,
+}: {
+  readonly fleet: string
+  readonly hub: string
+  readonly endpoint: string
+  readonly elsewhere: HubElsewhere
+}): string => `# An edge, and where its hub is. \`lkeobs edge join\` wrote it, and brings the edge up to it whenever it is run again.
+#
+# \`lkeobs schema\` prints the JSON Schema of this file.
+apiVersion: lkeobs/v1
+fleet: ${fleet}
+
+# The hub is looked after elsewhere: what edges dial, its Vault, and the sum of the key of its root CA.
+hub:
+  name: ${hub}
+  endpoint: ${JSON.stringify(endpoint)}
+  platform:
+    elsewhere:
+      vault: ${JSON.stringify(elsewhere.vault)}
+${elsewhere.serverName === undefined ? '' : `      serverName: ${elsewhere.serverName}\n`}      pin: ${elsewhere.pin}
+
+edges: []
+`

@@ -119,6 +119,20 @@ const kubernetesHub = z
   })
   .describe('The cluster is a Kubernetes cluster that exists.')
 
+const hubElsewhere = z
+  .strictObject({
+    vault: endpoint.describe('Where its Vault is, host:port.'),
+    serverName: z.string().min(1).optional().describe("The name in the certificate of its Vault, where that is not the address's."),
+    pin: z
+      .string()
+      .regex(/^[\w-]{43}$/, {error: ({input}) => `expected a sha256 sum in base64url, 43 characters, got ${JSON.stringify(input)}`})
+      .describe('The sha256 sum of the public key of its root CA.'),
+  })
+  .describe('The hub is looked after elsewhere; `edge join --invite` writes this.')
+
+const edgeElsewhere = z.strictObject({}).describe('The edge is looked after elsewhere; `edge invite` writes this.')
+
+export type HubElsewhere = z.infer<typeof hubElsewhere>
 export type KubernetesCluster = Pick<KubernetesEdge, keyof typeof kubernetesCluster>
 export type KubernetesEdge = z.infer<typeof kubernetesEdge>
 export type KubernetesHub = z.infer<typeof kubernetesHub>
@@ -148,7 +162,11 @@ const edgeSeal = z
 export const edgeSchema = z
   .strictObject({
     name: label.describe('The name of the edge: a DNS label, unlike any other in the fleet.'),
-    platform: oneOf({local: local(portsOfEdge).optional(), kubernetes: kubernetesEdge.optional()}).describe('Where the edge runs.'),
+    platform: oneOf({
+      local: local(portsOfEdge).optional(),
+      kubernetes: kubernetesEdge.optional(),
+      elsewhere: edgeElsewhere.optional(),
+    }).describe('Where the edge runs.'),
     logs: z
       .array(glob.describe('An absolute path, which may hold wildcards.'))
       .default([])
@@ -159,7 +177,9 @@ export const edgeSchema = z
 
 const hubSchema = z.strictObject({
   name: label.describe('The name of the hub: a DNS label.'),
-  platform: oneOf({local: local(portsOfHub).optional(), kubernetes: kubernetesHub.optional()}).describe('Where the hub runs.'),
+  platform: oneOf({local: local(portsOfHub).optional(), kubernetes: kubernetesHub.optional(), elsewhere: hubElsewhere.optional()}).describe(
+    'Where the hub runs.',
+  ),
   endpoint: endpoint
     .optional()
     .describe(

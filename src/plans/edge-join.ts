@@ -1,5 +1,6 @@
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
+import type {Vault} from '../tools/vault.ts'
 import {registered, trusted} from '../trust/bundle.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
@@ -8,41 +9,62 @@ import {vaultUp} from './vault.ts'
 
 const issuerDays = 365
 
+/** What an edge gets of its hub, whichever way the two talk. */
+export type Above = {
+  /** Signs the edge's issuer. */
+  readonly signer: Signer
+  /** What lets the hub's Vault unseal that of the edge. */
+  readonly seals: readonly Task[]
+  /** What makes the edge known to the hub, once it has its issuer. */
+  readonly known: readonly Task[]
+}
+
 /** An edge: its own Vault, an issuer signed by the hub, a leaf, and an agent that sends. */
 export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => ({
   command: `edge join ${edge.name}`,
   title: `Edge ${edge.name} joins ${hub.name}.`,
-  steps: [...sealsMounted(hub, [edge]), ...edgeIdentity(hub, edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
+  steps: [...sealsMounted(hub, [edge]), ...edgeIdentity(inReach(hub, edge), edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
+})
+
+/** The hub is in the same fleet file, and everything is asked of it at once. */
+export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => ({
+  signer: {
+    certificate: async () => (await issuerOf(hub.vault, 'pki_edge')) ?? '',
+    sign: (csr) => edgeIssuerSigned(hub.vault, edge.name, csr),
+  },
+  seals: edge.seal === 'transit' ? sealedByHub(hub, edge) : [],
+  known: [registered(hub.vault, edge.name, async () => (await issuerOf(edge.vault, 'pki')) ?? '')],
 })
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
-export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => {
+export const edgeIdentity = ({signer, seals, known}: Above, edge: EdgeCluster): readonly Task[] => {
   const {name, vault} = edge
   return [
     ...edge.prepared(),
-    ...(edge.seal === 'transit' ? sealedByHub(hub, edge) : []),
+    ...seals,
     ...vaultUp(edge),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),
-    issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signedByHub(hub, name)),
+    issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signer),
     written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', async () => leafRole(await edge.leaf(), 'client')),
     leafPolicyWritten(vault, name, 'pki/issue/agent'),
     ...edge.leafDelivered(),
-    registered(hub.vault, vault, name),
+    ...known,
   ]
 }
 
 /** What comes after the gateway trusts it: the agent, which sends. */
-export const edgeAgent = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [...edge.agentRuns(hub), ...edge.tidied()]
+export const edgeAgent = (hub: Pick<HubCluster, 'name' | 'rootCa'>, edge: EdgeCluster): readonly Task[] => [
+  ...edge.agentRuns(hub),
+  ...edge.tidied(),
+]
 
-const signedByHub = ({vault}: HubCluster, name: string): Signer => ({
-  certificate: async () => (await issuerOf(vault, 'pki_edge')) ?? '',
-  async sign(csr) {
-    const {certificate} = await vault.write<{certificate: string}>('pki_edge/root/sign-intermediate', {
-      csr,
-      common_name: `lkeobs edge ${name}`,
-      ttl: `${issuerDays * 24}h`,
-      max_path_length: 0,
-    })
-    return certificate
-  },
-})
+/** The certificate of an edge's issuer. Whatever the request says of itself, it becomes the issuer of this edge, with no CA below it. */
+export const edgeIssuerSigned = async (hub: Vault, edge: string, csr: string): Promise<string> => {
+  const {certificate} = await hub.write<{certificate: string}>('pki_edge/root/sign-intermediate', {
+    csr,
+    common_name: `lkeobs edge ${edge}`,
+    ttl: `${issuerDays * 24}h`,
+    max_path_length: 0,
+  })
+  return certificate
+}

@@ -9,7 +9,7 @@ import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {trusted} from '../trust/bundle.ts'
 import {sealsMounted} from '../trust/seal.ts'
-import {edgeAgent, edgeIdentity} from './edge-join.ts'
+import {edgeAgent, edgeIdentity, inReach} from './edge-join.ts'
 import {hubSteps} from './hub-init.ts'
 import {programsInstalled} from './tools-install.ts'
 
@@ -38,10 +38,10 @@ export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
   title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
   steps: [
     programsInstalled(['lab'], tools),
-    fleetFileWritten({file, hub, edges}, tools),
+    fleetFileWritten({file}, tools),
     ...hubSteps(hub, tools),
     ...sealsMounted(hub, edges),
-    forEach(edges, 'edges', (edge) => edgeIdentity(hub, edge)),
+    forEach(edges, 'edges', (edge) => edgeIdentity(inReach(hub, edge), edge)),
     trusted(hub, hub.vault),
     forEach(edges, 'agents', (edge) => edgeAgent(hub, edge)),
   ],
@@ -54,7 +54,7 @@ const forEach = (edges: readonly EdgeCluster[], title: string, steps: (edge: Edg
   steps: edges.map((edge) => ({title: edge.name, steps: steps(edge)})),
 })
 
-const fleetFileWritten = ({file: {file, folder, text}}: Fleet, {files}: Tools): Step => {
+export const fleetFileWritten = ({file: {file, folder, text}}: Pick<Fleet, 'file'>, {files}: Tools): Step => {
   const ignore = path.join(stateFolderOf(folder), '.gitignore')
   return {
     title: `fleet file ${path.relative(process.cwd(), file)}`,

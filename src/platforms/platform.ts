@@ -123,7 +123,7 @@ export type HubCluster = Cluster & {
 export type EdgeCluster = Cluster & {
   readonly role: 'edge'
   /** Agents send to this hub, by its root CA. */
-  agentRuns(hub: HubCluster): readonly Task[]
+  agentRuns(hub: Pick<HubCluster, 'name' | 'rootCa'>): readonly Task[]
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
   /** Sends a canary from where workloads are. `true` when the agent accepted it, otherwise why not. */

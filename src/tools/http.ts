@@ -1,3 +1,5 @@
+import https from 'node:https'
+
 /** An HTTP answer whose status is part of the answer, not an exception. */
 export type Answer = {readonly status: number; readonly body: string}
 
@@ -7,6 +9,31 @@ export type Http = {
   /** Posts JSON. Undefined when nobody answers within the time. Never used to change the state of a fleet. */
   post(url: string, body: object, timeoutMs?: number): Promise<Answer | undefined>
 }
+
+const unverifiedMs = 10_000
+// a chain of certificates has a few thousand
+const mostBytes = 1_000_000
+
+/**
+ * The body of what anybody may read, from a server that proves nothing by its certificate: for what proves itself, and nothing
+ * else. Undefined when nobody answers with 200.
+ */
+export const getUnverified = (url: string): Promise<string | undefined> =>
+  new Promise((resolve) => {
+    const request = https.get(url, {agent: false, rejectUnauthorized: false, timeout: unverifiedMs}, (response) => {
+      const chunks: Buffer[] = []
+      let length = 0
+      response.on('data', (chunk: Buffer) => {
+        chunks.push(chunk)
+        length += chunk.length
+        if (length > mostBytes) request.destroy(new Error('too long'))
+      })
+      response.on('error', () => resolve(undefined))
+      response.on('end', () => resolve(response.statusCode === 200 ? Buffer.concat(chunks).toString() : undefined))
+    })
+    request.on('timeout', () => request.destroy(new Error('no answer')))
+    request.on('error', () => resolve(undefined))
+  })
 
 const ask = async (url: string, init: RequestInit, timeoutMs = 5000): Promise<Answer | undefined> => {
   try {

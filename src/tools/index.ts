@@ -4,7 +4,7 @@ import {type Ask, createAsk} from './ask.ts'
 import {createDownload, type Download, dryDownload} from './download.ts'
 import {createFiles, dryFiles, type Files} from './files.ts'
 import {createHelm, dryHelm, type OpenHelm} from './helm.ts'
-import {createHttp, type Http} from './http.ts'
+import {createHttp, getUnverified, type Http} from './http.ts'
 import {createClusters} from './kube/cluster.ts'
 import {dryKube} from './kube/dry.ts'
 import type {OpenKube} from './kube/kube.ts'
@@ -19,6 +19,8 @@ export type Tools = {
   readonly files: Files
   readonly processes: Processes
   readonly http: Http
+  /** What anybody may read, from a server whose certificate is not looked at; undefined when it does not answer. */
+  readonly unverified: (url: string) => Promise<string | undefined>
   readonly download: Download
   readonly vault: OpenVault
   readonly x509: X509
@@ -40,6 +42,7 @@ export const createTools = (options: {readonly yes: boolean; readonly passwordFi
     files: createFiles(),
     processes: createProcesses(),
     http: createHttp(),
+    unverified: getUnverified,
     download: createDownload(),
     vault: openVault,
     x509: createX509(),
@@ -59,6 +62,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   files: dryFiles(tools.files, record),
   processes: dryProcesses(tools.processes, record),
   http: tools.http,
+  unverified: tools.unverified,
   download: dryDownload(record),
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),

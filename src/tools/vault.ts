@@ -37,6 +37,8 @@ export type VaultTarget = {
   readonly where?: string
   /** The `host:port` that leads there from here, where the address itself does not. */
   readonly dial?: () => Promise<string>
+  /** The name in its certificate, where that is not the address's. */
+  readonly serverName?: string
   /** PEM of the CA that signed its certificate; asked for at the first request. */
   readonly ca: () => Promise<string>
   /** Left out where only the seal is asked about. */
@@ -101,12 +103,24 @@ const timeoutMs = 10_000
 // the administrator's tokens live 15 minutes; a run may take longer
 const tokenIsGoodMs = 10 * 60_000
 
+/** Whom to believe, by which name. */
+type Trust = {readonly ca: string; readonly serverName: string | undefined}
+
+const agentFor = ({ca, serverName}: Trust): https.Agent =>
+  new https.Agent({
+    ca,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+    keepAlive: false,
+    ...(serverName !== undefined && {servername: serverName}),
+  })
+
 /**
  * node-vault's transport: plain https with the one CA it may trust. Its own (axios) keeps token and
  * body in the errors it throws and takes proxies and certificate checking from the environment.
  */
-const transport = (ca: string) => {
-  const agent = new https.Agent({ca, rejectUnauthorized: true, minVersion: 'TLSv1.2', keepAlive: false})
+const transport = (tls: Trust) => {
+  const agent = agentFor(tls)
   return ({method, uri, headers, json}: Request): Promise<Reply> =>
     new Promise((resolve, reject) => {
       const body = json === undefined || json === true ? undefined : revealed(json)
@@ -141,9 +155,9 @@ const transport = (ca: string) => {
     })
 }
 
-const connect = async ({address, ca, dial}: VaultTarget): Promise<Client> => {
+const connect = async ({address, ca, dial, serverName}: VaultTarget): Promise<Client> => {
   const {default: nodeVault} = await import('node-vault')
-  const request = transport(await ca())
+  const request = transport({ca: await ca(), serverName})
   const client: unknown = nodeVault({
     endpoint: dial ? `https://${await dial()}` : address,
     // it would print what it sends
@@ -160,12 +174,12 @@ const pemOf = (socket: TLSSocket): string => {
   return ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----', ''].join('\n')
 }
 
-type Bare = RawRequest & {readonly ca: string; readonly token: string | undefined}
+type Bare = RawRequest & Trust & {readonly token: string | undefined}
 
 /** The request without node-vault, which takes every body for text. */
-const bare = (uri: string, {method = 'GET', body, token, ca, timeoutMs: ms = timeoutMs}: Bare): Promise<RawAnswer> =>
+const bare = (uri: string, {method = 'GET', body, token, ca, serverName, timeoutMs: ms = timeoutMs}: Bare): Promise<RawAnswer> =>
   new Promise((resolve, reject) => {
-    const agent = new https.Agent({ca, rejectUnauthorized: true, minVersion: 'TLSv1.2', keepAlive: false})
+    const agent = agentFor({ca, serverName})
     const headers = {...(token !== undefined && {'x-vault-token': token}), 'x-vault-request': 'true'}
     const request = https.request(uri, {method, agent, timeout: ms, headers}, (response) => {
       const certificate = pemOf(response.socket as TLSSocket)
@@ -268,7 +282,7 @@ export const openVault: OpenVault = (target) => {
       const token = request.loggedIn === true ? (await loggedIn()).token : undefined
       try {
         const at = target.dial ? `https://${await target.dial()}` : own
-        return await bare(`${at}/v1/${path}`, {...request, ca: await target.ca(), token})
+        return await bare(`${at}/v1/${path}`, {...request, ca: await target.ca(), serverName: target.serverName, token})
       } catch {
         return undefined
       }

@@ -3,11 +3,10 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Step} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import type {X509} from '../tools/x509.ts'
-import {issuerOf} from './pki.ts'
 
 /** Where the hub's Vault keeps the issuers of the edges that may send. */
 export const registry = 'lkeobs'
-const edges = `${registry}/edges`
+export const edges = `${registry}/edges`
 
 /** The gateway's files: whom it trusts, and a certificate whose key nobody has. */
 export const trustBundleFile = 'clients.pem'
@@ -27,9 +26,8 @@ export const nobody = (gateway: Hands, x509: X509): Step => ({
 })
 
 /** The hub knows the edge's issuer. */
-export const registered = (hub: Vault, edge: Vault, name: string): Step => {
+export const registered = (hub: Vault, name: string, current: () => Promise<string>): Step => {
   const path = `${edges}/${name}`
-  const current = async (): Promise<string> => (await issuerOf(edge, 'pki')) ?? ''
   return {
     title: `the hub knows the issuer of ${name}`,
     async done() {

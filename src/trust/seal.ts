@@ -44,24 +44,40 @@ export const sealStanza = (wish: SealWish): object =>
       }
 
 /** The engine that all edges' keys are in: for whoever brings up several at once, before any of them. */
-export const sealsMounted = (hub: HubCluster, edges: readonly EdgeCluster[]): readonly Task[] =>
+export const sealsMounted = (hub: HubCluster, edges: readonly Pick<EdgeCluster, 'seal'>[]): readonly Task[] =>
   edges.some(({seal}) => seal === 'transit') ? [mounted(hub.vault, 'keys that unseal edges', sealMount, 'transit')] : []
 
 /** The hub's Vault can unseal this edge's: a key, a policy and a token of its own, and the token in the edge's hands. */
-export const sealedByHub = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => {
-  const {name} = edge
-  return [
-    sealKey(hub, edge),
-    written(hub.vault, `policy of that key: ${name} may use it, nothing else`, `sys/policies/acl/${policyOf(name)}`, {
-      policy: sealPolicy(name),
-    }),
-    {
-      title: `root CA of ${hub.name} in the hands of Vault on ${name}`,
-      done: async () => ((await edge.read('vault', sealCaFile)) === (await hub.rootCa()) ? true : 'not there, or another'),
-      apply: async () => edge.hand('vault', sealCaFile, await hub.rootCa()),
-    },
-    sealToken(hub.vault, edge),
-  ]
+export const sealedByHub = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [
+  ...sealKept(hub, edge.name, async () => (await edge.read('vault', sealTokenFile)) !== undefined),
+  sealCaHanded(hub, edge),
+  sealToken(hub.vault, edge),
+]
+
+/** The hub's part of it. `hasToken`: whether the edge was given a token for a key before. */
+export const sealKept = (hub: HubCluster, edge: string, hasToken: () => Promise<boolean>): readonly Task[] => [
+  sealKey(hub, edge, hasToken),
+  written(hub.vault, `policy of that key: ${edge} may use it, nothing else`, `sys/policies/acl/${policyOf(edge)}`, {
+    policy: sealPolicy(edge),
+  }),
+]
+
+/** The edge's Vault knows that of the hub. */
+export const sealCaHanded = (hub: Pick<HubCluster, 'name' | 'rootCa'>, edge: EdgeCluster): Step => ({
+  title: `root CA of ${hub.name} in the hands of Vault on ${edge.name}`,
+  done: async () => ((await edge.read('vault', sealCaFile)) === (await hub.rootCa()) ? true : 'not there, or another'),
+  apply: async () => edge.hand('vault', sealCaFile, await hub.rootCa()),
+})
+
+/** A token that may use the key of this edge, and renew itself. */
+export const newSealToken = async (hub: Vault, edge: string): Promise<Secret> => {
+  const {client_token: token} = await hub.write<{client_token: string}>('auth/token/create-orphan', {
+    policies: [policyOf(edge)],
+    period: `${tokenPeriodSeconds}s`,
+    no_default_policy: true,
+    display_name: `seal-${edge}`,
+  })
+  return new Secret(token)
 }
 
 const policyOf = (edge: string): string => `lkeobs-seal-${edge}`
@@ -76,7 +92,7 @@ const sealPolicy = (edge: string): string =>
   ].join('\n')
 
 /** Without its key an edge's Vault never opens again, nor any snapshot of it: nobody may export or delete it. */
-const sealKey = ({name: above, vault: hub}: HubCluster, {name: edge, read}: EdgeCluster): Step => {
+const sealKey = ({name: above, vault: hub}: HubCluster, edge: string, hasToken: () => Promise<boolean>): Step => {
   const path = `${sealMount}/keys/${edge}`
   const wish = {exportable: false, allow_plaintext_backup: false, deletion_allowed: false}
   const differing = (found: Readonly<Record<string, unknown>>) => Object.entries(wish).find(([key, value]) => found[key] !== value)?.[0]
@@ -86,7 +102,7 @@ const sealKey = ({name: above, vault: hub}: HubCluster, {name: edge, read}: Edge
       const found = await hub.read<Record<string, unknown>>(path)
       if (found === undefined) {
         // the token is handed over after the key was made: a new key would open nothing, and hide that the old one is gone
-        if ((await read('vault', sealTokenFile)) === undefined) return 'there is none'
+        if (!(await hasToken())) return 'there is none'
         throw new LkeobsError('LKO-5209', `Vault of ${above} has no key ${path}, and Vault of ${edge} was founded with it.`)
       }
       const other = differing(found)
@@ -133,15 +149,7 @@ const sealToken = (hub: Vault, edge: EdgeCluster): Step => ({
     // while its holder runs it is renewed at two thirds
     return known.ttl > tokenPeriodSeconds / 4 ? true : 'it was not renewed'
   },
-  async apply() {
-    const {client_token: token} = await hub.write<{client_token: string}>('auth/token/create-orphan', {
-      policies: [policyOf(edge.name)],
-      period: `${tokenPeriodSeconds}s`,
-      no_default_policy: true,
-      display_name: `seal-${edge.name}`,
-    })
-    await edge.hand('vault', sealTokenFile, new Secret(token))
-  },
+  apply: async () => edge.hand('vault', sealTokenFile, await newSealToken(hub, edge.name)),
 })
 
 /** Throws LKO-5206 where the cluster's Vault has another seal than the fleet file wishes for, LKO-5207 where the hub cannot be its seal. */

@@ -33,6 +33,9 @@ export type VerifyWish = {
 /** Longer than an edge that was refused for a while waits before it tries again (gRPC backs off up to 2 minutes). */
 export const patientTimeoutMs = 150_000
 
+/** The names of one run of canaries, by which they are found again. */
+export const newRun = (): string => randomBytes(4).toString('hex')
+
 const service = 'lkeobs-canary'
 const pollMs = 100
 // a person wants to see that it lives; a log does not want to be filled
@@ -40,7 +43,7 @@ const signOfLifeMs = process.stderr.isTTY ? 2000 : 10_000
 
 type ReadBack = {
   readonly store: string
-  readonly arrived: (http: Http, stores: Stores, edge: string, canary: Canary, run: string) => Promise<boolean>
+  readonly arrived: (http: Http, stores: Stores, edge: string, canary: Pick<Canary, 'traceId'>, run: string) => Promise<boolean>
 }
 
 /** How each signal is found again: by the run and by the edge that its identity names, never by what is merely there. */
@@ -66,13 +69,22 @@ const readBack: Readonly<Record<Signal, ReadBack>> = {
   },
 }
 
+/** Whether a canary of this run is in its store, as this edge's. */
+export const isBack = (
+  http: Http,
+  stores: Stores,
+  edge: string,
+  signal: Signal,
+  {run, traceId}: {readonly run: string; readonly traceId: string},
+): Promise<boolean> => readBack[signal].arrived(http, stores, edge, {traceId}, run)
+
 /** One canary a signal through every edge's agent, read back from the hub's stores. Says now and then how many are back. */
 export const verify = async (
   http: Http,
   {hub, edges, signals, timeoutMs}: VerifyWish,
   tell: (line: string) => void,
 ): Promise<Verification> => {
-  const run = randomBytes(4).toString('hex')
+  const run = newRun()
   const started = Date.now()
   let back = 0
   const alive = setInterval(
@@ -114,7 +126,7 @@ type Way = {
   readonly before: Snapshot
 }
 
-const newCanary = (run: string): Canary => ({
+export const newCanary = (run: string): Canary => ({
   traceId: randomBytes(16).toString('hex'),
   spanId: randomBytes(8).toString('hex'),
   name: 'lkeobs.canary',

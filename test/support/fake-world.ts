@@ -370,6 +370,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         ),
         post: nobody('a POST'),
       },
+      unverified: nobody('a server that proves nothing'),
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},
       ask: {confirm: nobody('a question'), password: nobody('a password'), again: nobody('a password'), secret: nobody('a secret')},

@@ -1,0 +1,45 @@
+import {Secret} from '../secret.ts'
+
+/** The public part of a P-256 key (RFC 7517). */
+export type PublicJwk = {readonly kty: string; readonly crv: string; readonly x: string; readonly y: string}
+/** A key to which secrets are sealed; the private part as JSON. */
+export type SealingKey = {readonly publicKey: PublicJwk; readonly privateKey: Secret}
+
+const agreement = 'ECDH-ES'
+
+const publicPart = ({kty = '', crv = '', x = '', y = ''}: Partial<PublicJwk>): PublicJwk => ({kty, crv, x, y})
+
+export const newSealingKey = async (): Promise<SealingKey> => {
+  const {exportJWK, generateKeyPair} = await import('jose')
+  const {privateKey} = await generateKeyPair(agreement, {crv: 'P-256', extractable: true})
+  const jwk = await exportJWK(privateKey)
+  return {publicKey: publicPart(jwk), privateKey: new Secret(JSON.stringify(jwk))}
+}
+
+/** The public part of a private key. */
+export const publicKeyOf = (privateKey: Secret): PublicJwk => publicPart(JSON.parse(privateKey.reveal()) as Partial<PublicJwk>)
+
+/** What only the holder of the private key can open (JWE, ECDH-ES with A256GCM). */
+export const sealedTo = async (publicKey: PublicJwk, content: string): Promise<string> => {
+  const {CompactEncrypt, importJWK} = await import('jose')
+  return new CompactEncrypt(new TextEncoder().encode(content))
+    .setProtectedHeader({alg: agreement, enc: 'A256GCM'})
+    .encrypt(await importJWK({...publicKey}, agreement))
+}
+
+/** Undefined where it was sealed to another key, or changed on its way. */
+export const unsealed = async (privateKey: Secret, sealed: string): Promise<Secret | undefined> => {
+  const {compactDecrypt, importJWK} = await import('jose')
+  try {
+    const {plaintext} = await compactDecrypt(sealed, await importJWK(JSON.parse(privateKey.reveal()) as object, agreement))
+    return new Secret(new TextDecoder().decode(plaintext))
+  } catch {
+    return undefined
+  }
+}
+
+/** The key's name for itself (RFC 7638). */
+export const thumbprintOf = async (publicKey: PublicJwk): Promise<string> => {
+  const {calculateJwkThumbprint} = await import('jose')
+  return calculateJwkThumbprint({...publicKey})
+}
