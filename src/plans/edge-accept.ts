@@ -2,14 +2,16 @@ import type {Fleet} from '../clusters.ts'
 import {type Signal, signals} from '../collector/config.ts'
 import {LkeobsError} from '../errors.ts'
 import {duration} from '../output.ts'
+import {lockOf} from '../platforms/local/index.ts'
 import type {HubCluster} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {sealedTo, type PublicJwk} from '../tools/jose.ts'
+import {withLock} from '../tools/lock.ts'
 import {registered, trusted} from '../trust/bundle.ts'
 import {sameFingerprint, wordsOf} from '../trust/invite.ts'
-import {answerText, folderOf, isAlive, joinPolicy, joinPolicyOf, type Papers, revoked} from '../trust/join.ts'
+import {answerText, folderOf, isAlive, joinPolicy, joinPolicyOf, revoked} from '../trust/join.ts'
 import {written} from '../trust/pki.ts'
 import {newSealToken, sealKept, sealsMounted} from '../trust/seal.ts'
 import {isBack} from '../verify/verify.ts'
@@ -38,10 +40,10 @@ export const agreeTo =
   }
 
 /** The hub's side of joining by invite: done when the edge's canaries are in the hub's stores. */
-export const edgeAccept = ({hub}: Fleet, wish: AcceptWish, tools: Tools): Plan => {
+export const edgeAccept = ({hub, file}: Fleet, wish: AcceptWish, tools: Tools): Plan => {
   const {edge, seal} = wish
   const folder = folderOf(hub.vault, edge)
-  const issuerSteps = [issuerSigned(hub, wish), registered(hub.vault, edge, issuerOf(folder)), trusted(hub, hub.vault)]
+  const issuerSteps = [issuerSigned(hub, wish), registered(hub.vault, edge, issuerOf(folder)), alone(file.folder, trusted(hub, hub.vault))]
   return {
     command: `edge accept ${edge}`,
     title: `Edge ${edge} joins ${hub.name} by its invite.`,
@@ -57,6 +59,12 @@ export const edgeAccept = ({hub}: Fleet, wish: AcceptWish, tools: Tools): Plan =
     ],
   }
 }
+
+/** Several edges may be accepted at once, for hours: only what they share is done by one after the other. */
+const alone = (fleetFolder: string, step: Step): Step => ({
+  ...step,
+  apply: (tell) => withLock(lockOf(fleetFolder), async () => step.apply(tell), {onWait: (holder) => tell(`${holder} is at work here`)}),
+})
 
 type Folder = ReturnType<typeof folderOf>
 

@@ -20,11 +20,11 @@ export const pinnedCa = async (
   const shown = certificatesIn(body)
   const root = shown.find((pem) => pinOf(pem) === pin)
   if (root !== undefined) return root
-  const keys = shown.map((pem) => pinOf(pem).slice(0, 12)).join(', ')
+  const keys = [...new Set(shown.map((pem) => pinOf(pem).slice(0, 12)))].join('…, ')
   throw new LkeobsError(
     'LKO-6005',
     `${address} shows ${keys === '' ? 'no certificate of a hub' : `the keys ${keys}…`}; the invite names ${pin.slice(0, 12)}… (sha256 of the key of ${hub}'s root CA).`,
-    {next: [`lkeobs edge invite NAME          (on ${hub})`]},
+    {next: [`lkeobs edge list          (on ${hub}: the pin of its invites is its own)`]},
   )
 }
 

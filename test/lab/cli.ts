@@ -16,9 +16,19 @@ export type Ended = {
 const bin = path.resolve(import.meta.dirname, '../../bin/run.js')
 
 /** The command line as a person starts it, in a folder, without a terminal; with `input` on stdin, where there is any. */
-export const start = (folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, input?: string) => {
+export const start = (
+  folder: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  input?: string,
+  nodeArgs: readonly string[] = [],
+) => {
   const started = Date.now()
-  const child = spawn(process.execPath, [bin, ...args], {cwd: folder, env: {...process.env, ...env}, stdio: ['pipe', 'pipe', 'pipe']})
+  const child = spawn(process.execPath, [...nodeArgs, bin, ...args], {
+    cwd: folder,
+    env: {...process.env, ...env},
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
   // whoever reads nothing hangs up
   child.stdin.on('error', () => undefined)
   child.stdin.end(input ?? '')

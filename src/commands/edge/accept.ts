@@ -4,7 +4,6 @@ import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {LkeobsError} from '../../errors.ts'
 import {nextCommands} from '../../output.ts'
 import {agreeTo, edgeAccept} from '../../plans/edge-accept.ts'
-import {lockOf} from '../../platforms/local/index.ts'
 
 export default class EdgeAccept extends LkeobsCommand {
   static override summary = 'Let an edge in that asks with its invite; done when its canaries are in the stores of the hub.'
@@ -46,7 +45,6 @@ export default class EdgeAccept extends LkeobsCommand {
         : agreeTo(edge, fingerprint)
     const wish = {edge, seal: listed.vault.seal, agree, waitMs: flags.wait * 60_000}
     await this.carryOut(flags, async (those) => edgeAccept(await this.fleet(flags, those), wish, those), {
-      lock: lockOf(fleet.file.folder),
       after: async (steps) => ({
         schema: 'lkeobs/edge-accept/v1',
         data: {edge, ok: true, steps},

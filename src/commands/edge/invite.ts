@@ -18,7 +18,7 @@ export default class EdgeInvite extends LkeobsCommand {
     '<%= config.bin %> <%= command.id %> --list',
     '<%= config.bin %> <%= command.id %> edge-2 --revoke',
   ]
-  static override args = {name: Args.string({description: 'the edge, as it is to be called'})}
+  static override args = {name: Args.string({description: 'the edge, as it is to be called', ignoreStdin: true})}
 
   static override flags = {
     ...passwordFlags,

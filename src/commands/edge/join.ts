@@ -22,7 +22,10 @@ export default class EdgeJoin extends LkeobsCommand {
     '<%= config.bin %> <%= command.id %> --invite - < edge-2.invite',
     '<%= config.bin %> <%= command.id %> --invite edge-2.invite --context edge-2',
   ]
-  static override args = {name: Args.string({description: 'the edge, as the fleet file calls it; with an invite, as that does'})}
+  static override args = {
+    // what is piped in is the invite
+    name: Args.string({description: 'the edge, as the fleet file calls it; with an invite, as that does', ignoreStdin: true}),
+  }
 
   static override flags = {
     ...chartFlags,
