@@ -228,22 +228,30 @@ const answerOf = (status: number, body: Body, request: VaultRequest): VaultAnswe
 export const openVault: OpenVault = (target) => {
   const {address: own, where, login} = target
   const address = where === undefined ? own : `${own} on ${where}`
-  let client: Client | undefined
+  let client: Promise<Client> | undefined
   let loggedInAt = 0
-  const anonymous = async (): Promise<Client> => (client ??= await connect(target))
+  let loggingIn: Promise<void> | undefined
+  /** One client, however many ask for it side by side. A CA that could not be read is read again. */
+  const anonymous = (): Promise<Client> =>
+    (client ??= connect(target).catch((error: unknown) => {
+      client = undefined
+      throw error
+    }))
+  const logIn = async (vault: Client, {username, password}: NonNullable<VaultTarget['login']>): Promise<void> => {
+    // the one that logs in has no token; the other keeps what it has until there is a new one
+    const answer = await asked<{auth: {client_token: string}}>(
+      address,
+      `log in as ${username}`,
+      (await connect(target)).write(`auth/userpass/login/${username}`, {password: await password()}),
+    )
+    vault.token = answer?.auth.client_token
+    loggedInAt = Date.now()
+  }
   const loggedIn = async (): Promise<Client> => {
     const vault = await anonymous()
-    if (login && Date.now() - loggedInAt > tokenIsGoodMs) {
-      vault.token = undefined
-      const path = `auth/userpass/login/${login.username}`
-      const answer = await asked<{auth: {client_token: string}}>(
-        address,
-        `log in as ${login.username}`,
-        vault.write(path, {password: await login.password()}),
-      )
-      vault.token = answer?.auth.client_token
-      loggedInAt = Date.now()
-    }
+    if (!login || Date.now() - loggedInAt <= tokenIsGoodMs) return vault
+    // requests side by side log in once
+    await (loggingIn ??= logIn(vault, login).finally(() => (loggingIn = undefined)))
     return vault
   }
   return {
