@@ -10,6 +10,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   zod: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
   yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
   '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
+  jose: ['src/tools/jose.ts'],
   openpgp: ['src/tools/openpgp.ts'],
   'node-vault': ['src/tools/vault.ts'],
   '@peculiar/x509': ['src/tools/x509.ts'],

@@ -1,6 +1,7 @@
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import {registered, trusted} from '../trust/bundle.ts'
+import {asking, type Handing, handing, known} from '../trust/credential.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {sealedByHub, sealsMounted} from '../trust/seal.ts'
@@ -9,14 +10,27 @@ import {vaultUp} from './vault.ts'
 const issuerDays = 365
 
 /** An edge: its own Vault, an issuer signed by the hub, a leaf, and an agent that sends. */
-export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => ({
-  command: `edge join ${edge.name}`,
-  title: `Edge ${edge.name} joins ${hub.name}.`,
-  steps: [...sealsMounted(hub, [edge]), ...edgeIdentity(hub, edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
-})
+export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => {
+  const credential = handing(hub, edge)
+  return {
+    command: `edge join ${edge.name}`,
+    title: `Edge ${edge.name} joins ${hub.name}.`,
+    steps: [
+      ...sealsMounted(hub, [edge]),
+      ...edgeIdentity(hub, edge, credential),
+      ...admitted(hub),
+      ...edgeAgent(hub, edge, credential),
+      known(hub, hub.vault),
+      asking(hub),
+    ],
+  }
+}
+
+/** The gateway knows whom the hub knows. */
+export const admitted = (hub: HubCluster): readonly Task[] => [trusted(hub, hub.vault), known(hub, hub.vault)]
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
-export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => {
+export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster, credential: Handing): readonly Task[] => {
   const {name, vault} = edge
   return [
     ...edge.prepared(),
@@ -27,12 +41,20 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[
     written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', async () => leafRole(await edge.leaf(), 'client')),
     leafPolicyWritten(vault, name, 'pki/issue/agent'),
     ...edge.leafDelivered(),
+    // before the issuer: an edge with an issuer and no key is one from before there were credentials
+    credential.made,
     registered(hub.vault, vault, name),
   ]
 }
 
-/** What comes after the gateway trusts it: the agent, which sends. */
-export const edgeAgent = (hub: HubCluster, edge: EdgeCluster): readonly Task[] => [...edge.agentRuns(hub), ...edge.tidied()]
+/** What comes after the gateway knows it: the agent, which sends. */
+export const edgeAgent = (hub: HubCluster, edge: EdgeCluster, {taken, given, alone}: Handing): readonly Task[] => [
+  taken,
+  given,
+  ...edge.agentRuns(hub),
+  alone,
+  ...edge.tidied(),
+]
 
 const signedByHub = ({vault}: HubCluster, name: string): Signer => ({
   certificate: async () => (await issuerOf(vault, 'pki_edge')) ?? '',
