@@ -156,15 +156,19 @@ export const handing = (hub: HubCluster, edge: EdgeCluster): Handing => {
 /** Gateways from before there were credentials begin to ask for them, once no edge that sends is without. */
 export const asking = (hub: HubCluster): Step => {
   const steps = () => flatten(hub.gatewayRuns())
+  let begun = false
   return {
     title: 'the gateway asks every edge for its credential, once each has one',
     patienceMs: 600_000,
     async done() {
       if (!(await mayAsk(hub.vault))) return true
       const answers = await hub.knock()
-      return answers.every((status) => status === 401) ? true : 'it does not ask'
+      if (answers.every((status) => status === 401)) return true
+      // one that is not there refuses nobody, and asks from its start
+      return !begun && (await hub.counters('gateway')) === undefined ? true : 'it does not ask'
     },
     async apply(tell) {
+      begun = true
       for (const step of steps()) if ((await step.done()) !== true) await step.apply(tell)
     },
     async watch() {

@@ -182,8 +182,8 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "holds: 14",
-        "would run: 73",
+        "holds: 15",
+        "would run: 72",
       ]
     `)
   expect(world.transcript).toEqual([])

@@ -45,13 +45,15 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
     return listener ? {listens: [address], needs: [tls, ...opens.map((name) => name.replace('file://', ''))]} : {listens: [], needs: []}
   }
   if (program === 'otelcol') {
-    const {extensions, receivers} = parse(config) as {
+    const {extensions, receivers, service} = parse(config) as {
+      service: {telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: string; port: number}}}}]}}}
       extensions: {health_check: {endpoint: string}}
       receivers: {'otlp/ask'?: {protocols: {http: {endpoint: string}}}}
     }
+    const counters = service.telemetry.metrics.readers[0].pull.exporter.prometheus
     const door = receivers['otlp/ask']?.protocols.http.endpoint
     return {
-      listens: [extensions.health_check.endpoint, ...(door ? [door] : [])],
+      listens: [extensions.health_check.endpoint, `${counters.host}:${counters.port}/metrics`, ...(door ? [door] : [])],
       needs: config.match(/(?<=: )\/\S+\.(pem|jwks|jwt)$/gm) ?? [],
     }
   }
