@@ -2,7 +2,7 @@ import {LkeobsError} from '../errors.ts'
 import type {VaultNode} from '../platforms/platform.ts'
 import {Secret} from '../secret.ts'
 import {type Attempt, type Taken, type VaultSys, vaultSys} from '../tools/vault-sys.ts'
-import {registry} from '../trust/bundle.ts'
+import {registry} from '../trust/register.ts'
 import {isCiphertext} from '../tools/openpgp.ts'
 import {checkShare} from './unseal.ts'
 

@@ -10,6 +10,8 @@ export type AgentWish = {
   readonly gatewayCa: string
   /** Certificate and key in one file. */
   readonly leaf: string
+  /** The token that says which edge it is. */
+  readonly credential: string
   /** Where workloads send OTLP: `host:port`. */
   readonly grpc: string
   readonly http: string
@@ -66,6 +68,8 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
       health_check: {endpoint: wish.health},
       ...queueStorageAt(wish.queue),
       [checkpoints]: {directory: `${wish.queue}-checkpoints`, create_directory: true},
+      // it starts when it has the token: what is sent without is refused, and lost
+      bearertokenauth: {filename: wish.credential, wait_for_token_file: true, retry_on_failure: {enabled: true, interval: '1s'}},
     },
     receivers: {
       otlp: {protocols: {grpc: {endpoint: wish.grpc}, http: {endpoint: wish.http}}},
@@ -80,11 +84,12 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
         endpoint: wish.gateway,
         compression: 'zstd',
         timeout: '15s',
+        auth: {authenticator: 'bearertokenauth'},
         tls: {ca_file: wish.gatewayCa, cert_file: wish.leaf, key_file: wish.leaf, reload_interval: '10s', min_version: '1.3'},
       },
     },
     service: {
-      extensions: ['health_check', queueStorage, checkpoints],
+      extensions: ['health_check', queueStorage, checkpoints, 'bearertokenauth'],
       pipelines: {
         metrics: pipeline('otlp', 'host_metrics', ...(node ? ['kubelet_stats'] : []), ...(node?.gpus ? [gpuReceiver] : [])),
         logs: pipeline('otlp', ...(wish.logs.length > 0 ? ['file_log'] : []), ...(node ? ['file_log/containers'] : [])),

@@ -10,6 +10,15 @@ export type GatewayWish = {
   readonly leaf: string
   /** The issuers of the edges that may send. */
   readonly clients: string
+  /** Who an edge is, is asked with everything it sends; left out while some edge has no credential yet. */
+  readonly asks?: {
+    readonly issuer: string
+    readonly audience: string
+    /** The keys of the edges' credentials: a JWK Set. Watched: another one counts at the next request, on open connections too. */
+    readonly keys: string
+    /** Credentials can be tried here: plain, on loopback, `host:port`. */
+    readonly door: string
+  }
   /** Its own telemetry comes in here, plain, on loopback: `host:port`. */
   readonly own: string
   readonly health: string
@@ -20,8 +29,11 @@ export type GatewayWish = {
   readonly stores: {readonly prometheus: string; readonly loki: string; readonly tempo: string}
 }
 
+const credential: Settings = {auth: {authenticator: 'oidc'}}
+
 /** Mutual TLS: a client whose certificate no listed issuer signed does not get in, and an open connection is asked again within 40 s. */
-const mutualTls = ({leaf, clients}: GatewayWish): Settings => ({
+const mutualTls = ({leaf, clients, asks}: GatewayWish): Settings => ({
+  ...(asks && credential),
   tls: {cert_file: leaf, key_file: leaf, reload_interval: '10s', client_ca_file: clients, client_ca_file_reload: true, min_version: '1.3'},
   keepalive: {
     server_parameters: {max_connection_age: '30s', max_connection_age_grace: '10s', time: '30s', timeout: '10s'},
@@ -41,21 +53,64 @@ const stores = ({stores: {prometheus, loki, tempo}}: GatewayWish): Record<string
   'otlp_grpc/tempo': {...durable, endpoint: tempo, tls: {insecure: true}},
 })
 
+/**
+ * What stores would take for the name of an edge: they turn what is no letter or digit into an underscore, and let an attribute
+ * of an item, or a second one of the same name, take the place of the resource's. As one expression that starts with a letter:
+ * every name of everything sent is held against it.
+ */
+const claims = String.raw`^(?i:lkeobs[\W_]+edge|k8s[\W_]+cluster[\W_]+name)[\W_]*$`
+/** And an attribute without a name, for which a store refuses all that came with it. As a pattern it is slow: not for each item. */
+const claimsOrNothing = `${claims}|^$`
+const withoutClaims = {pattern: claimsOrNothing, action: 'delete'}
+const withoutScopeClaims = [{context: 'scope', statements: [`delete_matching_keys(scope.attributes, ${JSON.stringify(claimsOrNothing)})`]}]
+
+/** Whatever a sender says it is, it is what it was let in as. Before any queue: there is nothing known of the sender behind one. */
+const identity: Record<string, Settings> = {
+  'resource/edge': {
+    attributes: [
+      withoutClaims,
+      ...['lkeobs.edge', 'k8s.cluster.name'].map((key) => ({key, from_context: 'auth.subject', action: 'upsert'})),
+    ],
+  },
+  // each item's own attributes; a deletion without a key deletes what has no name as well
+  'attributes/edge': {actions: [{pattern: claims, action: 'delete'}]},
+  'transform/edge': {metric_statements: withoutScopeClaims, log_statements: withoutScopeClaims, trace_statements: withoutScopeClaims},
+}
+
+/** Its own telemetry is the hub's, whoever reached that door. */
+const ownIdentity = (hub: string): Record<string, Settings> => ({
+  'resource/own': {attributes: [withoutClaims, {key: 'k8s.cluster.name', value: hub, action: 'upsert'}]},
+})
+
 /** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo. */
 export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
-  const receivers = ['otlp', 'otlp/own']
-  const pipeline = (exporter: string) => ({receivers, processors: ['memory_limiter'], exporters: [exporter]})
+  const {asks} = wish
+  const pipeline = (exporter: string, receivers: readonly string[] = ['otlp'], processors = Object.keys(asks ? identity : {})) => ({
+    receivers,
+    processors: ['memory_limiter', ...processors],
+    exporters: [exporter],
+  })
   return {
-    extensions: {health_check: {endpoint: wish.health}, ...queueStorageAt(wish.queue)},
+    extensions: {
+      health_check: {endpoint: wish.health},
+      ...queueStorageAt(wish.queue),
+      ...(asks && {oidc: {providers: [{issuer_url: asks.issuer, audience: asks.audience, public_keys_file: asks.keys}]}}),
+    },
     receivers: {
       otlp: {protocols: {grpc: {endpoint: wish.listen, max_recv_msg_size_mib: maxMessageMib, ...mutualTls(wish)}}},
       'otlp/own': {protocols: {http: {endpoint: wish.own}}},
+      ...(asks && {'otlp/ask': {protocols: {http: {endpoint: asks.door, ...credential}}}}),
     },
-    processors: {memory_limiter: memoryLimiter},
+    processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub)},
     exporters: stores(wish),
     service: {
-      extensions: ['health_check', queueStorage],
-      pipelines: {metrics: pipeline('otlp_http/prometheus'), logs: pipeline('otlp_http/loki'), traces: pipeline('otlp_grpc/tempo')},
+      extensions: ['health_check', queueStorage, ...(asks ? ['oidc'] : [])],
+      pipelines: {
+        metrics: pipeline('otlp_http/prometheus'),
+        logs: pipeline('otlp_http/loki', asks ? ['otlp', 'otlp/ask'] : ['otlp']),
+        traces: pipeline('otlp_grpc/tempo'),
+        'metrics/own': pipeline('otlp_http/prometheus', ['otlp/own'], Object.keys(ownIdentity(wish.hub))),
+      },
       telemetry: ownTelemetry({
         host: wish.host,
         counters: wish.counters,

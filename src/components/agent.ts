@@ -4,6 +4,7 @@ import {agentConfig} from '../collector/agent.ts'
 import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
+import {credentialFile} from '../trust/credential.ts'
 import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import {leafFile} from './gateway.ts'
@@ -32,6 +33,7 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
           gateway,
           gatewayCa: at.file(hubCaFile),
           leaf: at.file(leafFile),
+          credential: at.file(credentialFile),
           grpc: at.address('grpc'),
           http: at.address('http'),
           health: at.address('health'),
@@ -43,7 +45,7 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
       ),
     ),
   },
-  restartOn: [hubCaFile],
+  restartOn: [hubCaFile, credentialFile],
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('health')}`),
 })
@@ -100,6 +102,11 @@ export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Relea
       clusterRole,
       podAnnotations: restartOn === undefined ? {} : {'lkeobs/restart-on': digestOf(restartOn)},
     }),
-    ...mounted(leafMounts('agent', leaf, collectorUser.root), handed('agent', hubCaFile, mounts.hubCa), node),
+    ...mounted(
+      leafMounts('agent', leaf, collectorUser.root),
+      handed('agent', hubCaFile, mounts.hubCa),
+      handed('agent', credentialFile, mounts.credential),
+      node,
+    ),
   },
 })

@@ -5,6 +5,7 @@ import {mounts, namespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
+import {keysFile, termsOf} from '../trust/credential.ts'
 import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
@@ -12,7 +13,7 @@ import type {Release} from './release.ts'
 /** The file that the leaf agent writes for a collector. */
 export const leafFile = 'leaf.pem'
 
-export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): Component => ({
+export const gateway = (hub: string, at: Place, stores: GatewayWish['stores'], asks: boolean): Component => ({
   name: 'gateway',
   title: 'gateway',
   program: 'otelcol',
@@ -25,6 +26,7 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores']): 
           listen: at.address('otlp'),
           leaf: at.file(leafFile),
           clients: at.file(trustBundleFile),
+          ...(asks && {asks: {...termsOf(hub), keys: at.file(keysFile), door: at.address('ask')}}),
           own: at.address('own'),
           health: at.address('health'),
           host: at.host,
@@ -84,9 +86,14 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
         },
       ],
     }),
-    ...mounted(leafMounts('gateway', leaf, collectorUser.own), handed('gateway', trustBundleFile, mounts.trust), {
-      extraVolumes: [],
-      extraVolumeMounts: [{name: 'queue', mountPath: mounts.queue}],
-    }),
+    ...mounted(
+      leafMounts('gateway', leaf, collectorUser.own),
+      handed('gateway', trustBundleFile, mounts.trust),
+      handed('gateway', keysFile, mounts.keys),
+      {
+        extraVolumes: [],
+        extraVolumeMounts: [{name: 'queue', mountPath: mounts.queue}],
+      },
+    ),
   },
 })

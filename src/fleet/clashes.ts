@@ -1,7 +1,7 @@
 import {z} from 'zod'
 
 /** How many ports the processes of the hub, and those of an edge, take from their first. */
-export const portsOfHub = 20
+export const portsOfHub = 21
 export const portsOfEdge = 10
 
 // What the cross checks need, taken from a file that may have other problems: a person sees all of them at once.

@@ -4,15 +4,17 @@ import {LkeobsError} from '../errors.ts'
 import {duration} from '../output.ts'
 import {lockOf} from '../platforms/local/index.ts'
 import type {HubCluster} from '../platforms/platform.ts'
-import {Secret} from '../secret.ts'
+import {revealed} from '../secret.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
-import {sealedTo, type PublicJwk} from '../tools/jose.ts'
+import {sealedTo} from '../tools/jose.ts'
 import {withLock} from '../tools/lock.ts'
 import {registered, trusted} from '../trust/bundle.ts'
+import {type Credential, issued, known, taken} from '../trust/credential.ts'
 import {sameFingerprint, wordsOf} from '../trust/invite.ts'
-import {answerText, folderOf, isAlive, joinPolicy, joinPolicyOf, revoked} from '../trust/join.ts'
+import {folderOf, isAlive, joinPolicy, joinPolicyOf, revoked} from '../trust/join.ts'
 import {written} from '../trust/pki.ts'
+import {amend, entryOf, withKeys} from '../trust/register.ts'
 import {newSealToken, sealKept, sealsMounted} from '../trust/seal.ts'
 import {isBack} from '../verify/verify.ts'
 import {edgeIssuerSigned} from './edge-join.ts'
@@ -43,7 +45,8 @@ export const agreeTo =
 export const edgeAccept = ({hub, file}: Fleet, wish: AcceptWish, tools: Tools): Plan => {
   const {edge, seal} = wish
   const folder = folderOf(hub.vault, edge)
-  const issuerSteps = [issuerSigned(hub, wish), registered(hub.vault, edge, issuerOf(folder)), alone(file.folder, trusted(hub, hub.vault))]
+  const answer = answered(hub, wish)
+  const issuerSteps = [issuerSigned(hub, wish), registered(hub.vault, edge, issuerOf(folder)), inTurn(file.folder, trusted(hub, hub.vault))]
   return {
     command: `edge accept ${edge}`,
     title: `Edge ${edge} joins ${hub.name} by its invite.`,
@@ -52,16 +55,21 @@ export const edgeAccept = ({hub, file}: Fleet, wish: AcceptWish, tools: Tools): 
       accepted(hub, wish),
       ...(seal === 'transit' ? [...sealsMounted(hub, [{seal}]), ...sealKept(hub, edge, async () => false)] : []),
       written(hub.vault, `what ${edge} may do while it joins`, `sys/policies/acl/${joinPolicyOf(edge)}`, {policy: joinPolicy(edge)}),
-      answered(hub, wish),
+      answer.made,
+      inTurn(file.folder, known(hub, hub.vault)),
+      inTurn(file.folder, answer.taken),
+      answer.given,
       ...issuerSteps,
       sending(hub, wish, tools, issuerSteps),
+      alone(hub, wish),
+      inTurn(file.folder, known(hub, hub.vault)),
       usedUp(hub, wish),
     ],
   }
 }
 
 /** Several edges may be accepted at once, for hours: only what they share is done by one after the other. */
-const alone = (fleetFolder: string, step: Step): Step => ({
+const inTurn = (fleetFolder: string, step: Step): Step => ({
   ...step,
   apply: (tell) => withLock(lockOf(fleetFolder), async () => step.apply(tell), {onWait: (holder) => tell(`${holder} is at work here`)}),
 })
@@ -115,32 +123,71 @@ const accepted = (hub: HubCluster, {edge, agree}: AcceptWish): Step => {
   }
 }
 
-/** What the edge needs from here on, sealed to its key. */
-const answered = (hub: HubCluster, {edge, seal}: AcceptWish): Step => {
+/** What the edge needs from here on, sealed to its key: first its credential, which every gateway has to know before. */
+const answered = (hub: HubCluster, {edge, seal}: AcceptWish): {readonly made: Step; readonly taken: Step; readonly given: Step} => {
   const {vault} = hub
   const folder = folderOf(vault, edge)
+  let fresh: Credential | undefined
+  const isGiven = async (): Promise<true | string> => {
+    const answer = await folder.read('answer')
+    if (answer === undefined) return 'there is none'
+    if (answer.thumbprint !== (await folder.read('request'))?.thumbprint) return 'it is for another key'
+    const {keys = []} = await entryOf(vault, edge)
+    if (!keys.some(({kid}) => kid === answer.kid)) return 'its credential is not good any more'
+    return (await isAlive(vault, answer.accessor)) ? true : 'its token has ended'
+  }
   return {
-    title: `answer to ${edge}, which only it can open`,
+    made: {
+      title: `credential of ${edge}: says which edge it is, and its key is thrown away`,
+      done: async () => (fresh ? true : isGiven()),
+      async apply() {
+        fresh = await issued(edge, hub.name)
+        const entry = await entryOf(vault, edge)
+        // an earlier one may be in the agent's hands
+        await amend(vault, edge, withKeys(entry, [fresh.publicKey, ...(entry.keys ?? [])]))
+      },
+    },
+    taken: taken(hub, edge, async () => fresh?.token),
+    given: {
+      title: `answer to ${edge}, which only it can open`,
+      done: isGiven,
+      async apply() {
+        const request = await folder.read('request')
+        if (!request || !fresh) return
+        const {client_token: token, accessor} = await vault.write<{client_token: string; accessor: string}>('auth/token/create-orphan', {
+          policies: [joinPolicyOf(edge)],
+          ttl: `${joinTokenSeconds}s`,
+          explicit_max_ttl: `${joinTokenSeconds}s`,
+          renewable: false,
+          no_default_policy: true,
+          display_name: `join-${edge}`,
+        })
+        const sealToken = seal === 'transit' ? await newSealToken(vault, edge) : undefined
+        const content = revealed({token, credential: fresh.token, ...(sealToken && {sealToken})})
+        const {kid} = fresh.publicKey
+        await folder.lay('answer', {thumbprint: request.thumbprint, sealed: await sealedTo(request.key, content), accessor, kid})
+      },
+    },
+  }
+}
+
+/** No credential of the edge is good but the one in its answer. */
+const alone = ({vault}: HubCluster, {edge}: AcceptWish): Step => {
+  const folder = folderOf(vault, edge)
+  const goodOnes = async () => {
+    const {keys = []} = await entryOf(vault, edge)
+    const kept = (await folder.read('answer'))?.kid
+    return {all: keys, kept: keys.filter(({kid}) => kid === kept)}
+  }
+  return {
+    title: `${edge} is known by this credential alone`,
     async done() {
-      const answer = await folder.read('answer')
-      if (answer === undefined) return 'there is none'
-      if (answer.thumbprint !== (await folder.read('request'))?.thumbprint) return 'it is for another key'
-      return (await isAlive(vault, answer.accessor)) ? true : 'its token has ended'
+      const {all, kept} = await goodOnes()
+      return all.length === 1 && kept.length === 1 ? true : 'another is good, too'
     },
     async apply() {
-      const request = await folder.read('request')
-      if (!request) return
-      const {client_token: token, accessor} = await vault.write<{client_token: string; accessor: string}>('auth/token/create-orphan', {
-        policies: [joinPolicyOf(edge)],
-        ttl: `${joinTokenSeconds}s`,
-        explicit_max_ttl: `${joinTokenSeconds}s`,
-        renewable: false,
-        no_default_policy: true,
-        display_name: `join-${edge}`,
-      })
-      const sealToken = seal === 'transit' ? await newSealToken(vault, edge) : undefined
-      const content = answerText({token: new Secret(token), sealToken})
-      await folder.lay('answer', {thumbprint: request.thumbprint, sealed: await sealedTo(request.key as PublicJwk, content), accessor})
+      const {kept} = await goodOnes()
+      if (kept.length > 0) await amend(vault, edge, {keys: kept})
     },
   }
 }

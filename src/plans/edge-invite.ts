@@ -7,10 +7,10 @@ import {Secret} from '../secret.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
-import {edges, registry} from '../trust/bundle.ts'
 import {type Invite, pinOf} from '../trust/invite.ts'
 import {folderOf, invitePolicy, invitePolicyOf, revoked} from '../trust/join.ts'
 import {mounted, written} from '../trust/pki.ts'
+import {entryOf, registry} from '../trust/register.ts'
 import {sealsMounted} from '../trust/seal.ts'
 
 export type InviteWish = {readonly edge: string; readonly seal: 'static' | 'transit'; readonly ttlSeconds: number}
@@ -25,7 +25,7 @@ export const checkInvitable = async ({file, hub}: Fleet, name: string): Promise<
     })
   if (!hub.sealsAt)
     throw new LkeobsError('LKO-6010', `The fleet file does not say where edges reach the Vault of ${hub.name} (hub.vault.endpoint).`)
-  if ((await hub.vault.read(`${edges}/${name}`)) === undefined) return
+  if ((await entryOf(hub.vault, name)).issuer === undefined) return
   throw new LkeobsError('LKO-6006', `${name} has joined.`, {next: ['lkeobs edge list', `lkeobs edge evict ${name}`]})
 }
 

@@ -15,12 +15,13 @@ import type {Plan, Step} from '../steps/step.ts'
 import {until} from '../steps/wait.ts'
 import type {Tools} from '../tools/index.ts'
 import {newSealingKey, publicKeyOf, thumbprintOf, unsealed} from '../tools/jose.ts'
+import {credentialFile} from '../trust/credential.ts'
 import {fingerprintOf, type Invite, inviteText, readInvite} from '../trust/invite.ts'
 import {type Answer, type Folder, folderBy} from '../trust/join.ts'
 import type {Signer} from '../trust/pki.ts'
 import {sealCaHanded, sealTokenFile} from '../trust/seal.ts'
 import {newCanary, newRun} from '../verify/verify.ts'
-import {edgeAgent, edgeIdentity} from './edge-join.ts'
+import {type Above, edgeAgent, edgeIdentity} from './edge-join.ts'
 import {fleetFileWritten} from './lab-up.ts'
 
 /** What of joining is kept until it is over, so that it can be gone on with: the invite, a key, the token of the answer. */
@@ -113,6 +114,7 @@ export const edgeJoinInvited = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish,
     async () => new Secret((await files.read(at.token)) ?? ''),
     unknownInvite(fleet, edge, ', nor what it answered to it'),
   )
+  const above = byPapers(hub, edge, signedElsewhere(hub, asEdge, wish))
   return {
     command: `edge join ${name} --invite -`,
     title: `Edge ${name} joins ${hub.name} by its invite.`,
@@ -121,15 +123,8 @@ export const edgeJoinInvited = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish,
       requested,
       fleetFileWritten(fleet, tools),
       answered,
-      ...edgeIdentity(
-        {
-          signer: signedElsewhere(hub, asEdge, wish),
-          seals: edge.seal === 'transit' ? [sealCaHanded(hub, edge)] : [],
-          known: [],
-        },
-        edge,
-      ),
-      ...edgeAgent(hub, edge),
+      ...edgeIdentity(above, edge),
+      ...edgeAgent(above, hub, edge),
       readBackByHub(hub, edge, asEdge, wish),
       {
         title: `nothing of the invite is left here`,
@@ -139,6 +134,15 @@ export const edgeJoinInvited = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish,
     ],
   }
 }
+
+/** All but the issuer came with the answer, when the gateways knew it. */
+const byPapers = (hub: HubCluster, edge: EdgeCluster, signer: Signer): Above => ({
+  signer,
+  seals: edge.seal === 'transit' ? [sealCaHanded(hub, edge)] : [],
+  known: [],
+  admitted: [],
+  settled: [],
+})
 
 /** An edge that has joined by invite, brought up to its fleet file once more. Its issuer cannot be made anew without the hub. */
 export const edgeRepaired = (fleet: Fleet, edge: EdgeCluster, tools: Tools): Plan => {
@@ -152,14 +156,11 @@ export const edgeRepaired = (fleet: Fleet, edge: EdgeCluster, tools: Tools): Pla
       })
     },
   }
+  const above = byPapers(hub, edge, signer)
   return {
     command: `edge join ${edge.name}`,
     title: `Edge ${edge.name} of ${hub.name}.`,
-    steps: [
-      hubPinned(fleet, tools),
-      ...edgeIdentity({signer, seals: edge.seal === 'transit' ? [sealCaHanded(hub, edge)] : [], known: []}, edge),
-      ...edgeAgent(hub, edge),
-    ],
+    steps: [hubPinned(fleet, tools), ...edgeIdentity(above, edge), ...edgeAgent(above, hub, edge)],
   }
 }
 
@@ -263,8 +264,9 @@ const answered = ({hub, file}: Fleet, edge: EdgeCluster, {invite, waitMs}: JoinW
       const answer = await asInvited.read('answer')
       const content = answer && (await unsealed(await key(), answer.sealed))
       if (!content) throw new LkeobsError('LKO-6004', `The answer of ${hub.name} to ${name} is sealed to another key.`)
-      const {token, sealToken} = JSON.parse(content.reveal()) as Answer
+      const {token, credential, sealToken} = JSON.parse(content.reveal()) as Answer
       if (sealToken !== undefined) await edge.hand('vault', sealTokenFile, new Secret(sealToken))
+      await edge.hand('agent', credentialFile, new Secret(credential))
       // last: whoever has it has all of the answer
       await files.write(at.token, new Secret(token))
     },

@@ -2,6 +2,7 @@ import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import {registered, trusted} from '../trust/bundle.ts'
+import {asking, handing, known} from '../trust/credential.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {sealedByHub, sealsMounted} from '../trust/seal.ts'
@@ -17,27 +18,50 @@ export type Above = {
   readonly seals: readonly Task[]
   /** What makes the edge known to the hub, once it has its issuer. */
   readonly known: readonly Task[]
+  /** What has to be so before its agent may send. */
+  readonly admitted: readonly Task[]
+  /** What is left to do once it sends. */
+  readonly settled: readonly Task[]
 }
 
 /** An edge: its own Vault, an issuer signed by the hub, a leaf, and an agent that sends. */
-export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => ({
-  command: `edge join ${edge.name}`,
-  title: `Edge ${edge.name} joins ${hub.name}.`,
-  steps: [...sealsMounted(hub, [edge]), ...edgeIdentity(inReach(hub, edge), edge), trusted(hub, hub.vault), ...edgeAgent(hub, edge)],
-})
+export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => {
+  const above = inReach(hub, edge)
+  return {
+    command: `edge join ${edge.name}`,
+    title: `Edge ${edge.name} joins ${hub.name}.`,
+    steps: [
+      ...sealsMounted(hub, [edge]),
+      ...edgeIdentity(above, edge),
+      ...admitted(hub),
+      ...edgeAgent(above, hub, edge),
+      known(hub, hub.vault),
+      asking(hub),
+    ],
+  }
+}
 
 /** The hub is in the same fleet file, and everything is asked of it at once. */
-export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => ({
-  signer: {
-    certificate: async () => (await issuerOf(hub.vault, 'pki_edge')) ?? '',
-    sign: (csr) => edgeIssuerSigned(hub.vault, edge.name, csr),
-  },
-  seals: edge.seal === 'transit' ? sealedByHub(hub, edge) : [],
-  known: [registered(hub.vault, edge.name, async () => (await issuerOf(edge.vault, 'pki')) ?? '')],
-})
+export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => {
+  const {made, taken, given, alone} = handing(hub, edge)
+  return {
+    signer: {
+      certificate: async () => (await issuerOf(hub.vault, 'pki_edge')) ?? '',
+      sign: (csr) => edgeIssuerSigned(hub.vault, edge.name, csr),
+    },
+    seals: edge.seal === 'transit' ? sealedByHub(hub, edge) : [],
+    // before the issuer: an edge with an issuer and no key is one from before there were credentials
+    known: [made, registered(hub.vault, edge.name, async () => (await issuerOf(edge.vault, 'pki')) ?? '')],
+    admitted: [taken, given],
+    settled: [alone],
+  }
+}
+
+/** The gateway knows whom the hub knows. */
+export const admitted = (hub: HubCluster): readonly Task[] => [trusted(hub, hub.vault), known(hub, hub.vault)]
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
-export const edgeIdentity = ({signer, seals, known}: Above, edge: EdgeCluster): readonly Task[] => {
+export const edgeIdentity = ({signer, seals, known: steps}: Above, edge: EdgeCluster): readonly Task[] => {
   const {name, vault} = edge
   return [
     ...edge.prepared(),
@@ -48,15 +72,16 @@ export const edgeIdentity = ({signer, seals, known}: Above, edge: EdgeCluster): 
     written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', async () => leafRole(await edge.leaf(), 'client')),
     leafPolicyWritten(vault, name, 'pki/issue/agent'),
     ...edge.leafDelivered(),
-    ...known,
+    ...steps,
   ]
 }
 
-/** What comes after the gateway trusts it: the agent, which sends. */
-export const edgeAgent = (hub: Pick<HubCluster, 'name' | 'rootCa'>, edge: EdgeCluster): readonly Task[] => [
-  ...edge.agentRuns(hub),
-  ...edge.tidied(),
-]
+/** What comes after the gateway knows it: the agent, which sends. */
+export const edgeAgent = (
+  {admitted: before, settled}: Above,
+  hub: Pick<HubCluster, 'name' | 'rootCa'>,
+  edge: EdgeCluster,
+): readonly Task[] => [...before, ...edge.agentRuns(hub), ...settled, ...edge.tidied()]
 
 /** The certificate of an edge's issuer. Whatever the request says of itself, it becomes the issuer of this edge, with no CA below it. */
 export const edgeIssuerSigned = async (hub: Vault, edge: string, csr: string): Promise<string> => {

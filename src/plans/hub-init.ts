@@ -1,9 +1,11 @@
 import type {HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
-import {nobody, registry, trusted} from '../trust/bundle.ts'
+import {nobody, trusted} from '../trust/bundle.ts'
+import {known, nobodyKnown} from '../trust/credential.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, mounted, type Signer, written} from '../trust/pki.ts'
+import {registry} from '../trust/register.ts'
 import {vaultUp} from './vault.ts'
 
 const issuerDays = 3 * 365
@@ -42,6 +44,8 @@ export const hubSteps = (hub: HubCluster, {x509}: Pick<Tools, 'x509'>): readonly
     ...hub.leafDelivered(),
     nobody(hub, x509),
     trusted(hub, vault),
+    nobodyKnown(hub),
+    known(hub, vault),
     ...hub.gatewayRuns(),
     ...hub.tidied(),
   ]

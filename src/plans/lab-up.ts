@@ -4,12 +4,11 @@ import {newLabFleet, withLabEdges} from '../fleet/edit.ts'
 import {parseFleet} from '../fleet/load.ts'
 import {count} from '../output.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
-import type {EdgeCluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
-import {trusted} from '../trust/bundle.ts'
+import {asking, known} from '../trust/credential.ts'
 import {sealsMounted} from '../trust/seal.ts'
-import {edgeAgent, edgeIdentity, inReach} from './edge-join.ts'
+import {admitted, edgeAgent, edgeIdentity, inReach} from './edge-join.ts'
 import {hubSteps} from './hub-init.ts'
 import {programsInstalled} from './tools-install.ts'
 
@@ -33,26 +32,30 @@ const labWithEdges = (text: string, edges: number, file: string): string => {
 }
 
 /** A whole fleet on this machine: programs, fleet file, hub, edges. */
-export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
-  command: 'lab up',
-  title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
-  steps: [
-    programsInstalled(['lab'], tools),
-    fleetFileWritten({file}, tools),
-    ...hubSteps(hub, tools),
-    ...sealsMounted(hub, edges),
-    forEach(edges, 'edges', (edge) => edgeIdentity(inReach(hub, edge), edge)),
-    trusted(hub, hub.vault),
-    forEach(edges, 'agents', (edge) => edgeAgent(hub, edge)),
-  ],
-})
-
-const forEach = (edges: readonly EdgeCluster[], title: string, steps: (edge: EdgeCluster) => readonly Task[]): Task => ({
-  title,
-  concurrency: edgesAtOnce,
-  independent: 'LKO-8001',
-  steps: edges.map((edge) => ({title: edge.name, steps: steps(edge)})),
-})
+export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => {
+  const members = edges.map((edge) => ({edge, above: inReach(hub, edge)}))
+  const forEach = (title: string, steps: (member: (typeof members)[number]) => readonly Task[]): Task => ({
+    title,
+    concurrency: edgesAtOnce,
+    independent: 'LKO-8001',
+    steps: members.map((member) => ({title: member.edge.name, steps: steps(member)})),
+  })
+  return {
+    command: 'lab up',
+    title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
+    steps: [
+      programsInstalled(['lab'], tools),
+      fleetFileWritten({file}, tools),
+      ...hubSteps(hub, tools),
+      ...sealsMounted(hub, edges),
+      forEach('edges', ({edge, above}) => edgeIdentity(above, edge)),
+      ...admitted(hub),
+      forEach('agents', ({edge, above}) => edgeAgent(above, hub, edge)),
+      known(hub, hub.vault),
+      asking(hub),
+    ],
+  }
+}
 
 export const fleetFileWritten = ({file: {file, folder, text}}: Pick<Fleet, 'file'>, {files}: Tools): Step => {
   const ignore = path.join(stateFolderOf(folder), '.gitignore')

@@ -58,5 +58,6 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     sealsAt: {address, ...(serverName !== undefined && {serverName})},
     storesRun: () => [],
     gatewayRuns: () => [],
+    knock: awayLater,
   }
 }

@@ -118,6 +118,8 @@ export type HubCluster = Cluster & {
   }
   storesRun(): readonly Task[]
   gatewayRuns(): readonly Task[]
+  /** What each gateway answers to this credential, or to none (see `tried`). */
+  knock(token?: Secret): Promise<readonly (number | undefined)[]>
 }
 
 export type EdgeCluster = Cluster & {

@@ -4,9 +4,9 @@ import {dim, duration, mark, nextCommands, table} from '../output.ts'
 import type {HubCluster, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
-import {edges as register} from '../trust/bundle.ts'
 import {wordsOf} from '../trust/invite.ts'
 import {folderOf, joins} from '../trust/join.ts'
+import {edgesKnown, entryOf} from '../trust/register.ts'
 
 /** An invite that was given out, and how far it has led. */
 export type InviteSeen = {
@@ -23,11 +23,11 @@ const inviteOf = async (hub: HubCluster, edge: string): Promise<InviteSeen | und
     folder.read('invite'),
     folder.read('request'),
     folder.read('accepted'),
-    hub.vault.read(`${register}/${edge}`),
+    entryOf(hub.vault, edge),
   ])
   if (!invite) return undefined
   const ended = invite.expires * 1000 < Date.now()
-  const state = known ? 'joined' : accepted ? 'accepted' : request ? 'asking' : ended ? 'expired' : 'open'
+  const state = known.issuer !== undefined ? 'joined' : accepted ? 'accepted' : request ? 'asking' : ended ? 'expired' : 'open'
   return {
     edge,
     state,
@@ -80,9 +80,16 @@ const freshOf = async (http: Http, {prometheus}: Stores, edge: string): Promise<
   return Object.fromEntries(ages) as EdgeSeen['freshSeconds']
 }
 
+/** Those whose issuer the hub knows: it may have a key of one before that. */
+const lettingIn = async ({vault}: HubCluster): Promise<readonly string[]> => {
+  const names = await edgesKnown(vault)
+  const entries = await Promise.all(names.map((name) => entryOf(vault, name)))
+  return names.filter((_, at) => entries[at]?.issuer !== undefined)
+}
+
 /** The edges of the fleet file, those the hub has let in, and those it has invited. */
 export const edgesOf = async (http: Http, {file, hub}: Fleet): Promise<readonly EdgeSeen[]> => {
-  const [stores, known, invites] = await Promise.all([hub.stores(), hub.vault.list(register), invitesOf(hub)])
+  const [stores, known, invites] = await Promise.all([hub.stores(), lettingIn(hub), invitesOf(hub)])
   const names = new Set([...file.fleet.edges.map(({name}) => name), ...known, ...invites.map(({edge}) => edge)])
   return Promise.all(
     [...names].toSorted().map(async (name): Promise<EdgeSeen> => {

@@ -342,7 +342,7 @@ export const dryVault =
       async write<T extends object>(path: string, data: Readonly<Record<string, unknown>> = {}) {
         const words = Object.entries(data).map(([key, value]) => {
           const text = value instanceof Secret ? '‹secret›' : typeof value === 'string' ? value : JSON.stringify(value)
-          return `${key}=${text.includes('\n') ? `‹${key}›` : /\s/.test(text) ? `'${text}'` : text}`
+          return `${key}=${text.includes('\n') || text.startsWith('[{') ? `‹${key}›` : /\s/.test(text) ? `'${text}'` : text}`
         })
         record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
         return standIn<T>(path)

@@ -3,10 +3,7 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Step} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import type {X509} from '../tools/x509.ts'
-
-/** Where the hub's Vault keeps the issuers of the edges that may send. */
-export const registry = 'lkeobs'
-export const edges = `${registry}/edges`
+import {amend, entries, entryOf} from './register.ts'
 
 /** The gateway's files: whom it trusts, and a certificate whose key nobody has. */
 export const trustBundleFile = 'clients.pem'
@@ -26,24 +23,20 @@ export const nobody = (gateway: Hands, x509: X509): Step => ({
 })
 
 /** The hub knows the edge's issuer. */
-export const registered = (hub: Vault, name: string, current: () => Promise<string>): Step => {
-  const path = `${edges}/${name}`
-  return {
-    title: `the hub knows the issuer of ${name}`,
-    async done() {
-      const known = await hub.read<{issuer: string}>(path)
-      if (known === undefined) return 'not yet'
-      return known.issuer === (await current()) ? true : 'it knows another one'
-    },
-    apply: async () => void (await hub.write(path, {issuer: await current()})),
-  }
-}
+export const registered = (hub: Vault, name: string, current: () => Promise<string>): Step => ({
+  title: `the hub knows the issuer of ${name}`,
+  async done() {
+    const known = await entryOf(hub, name)
+    if (known.issuer === undefined) return 'not yet'
+    return known.issuer === (await current()) ? true : 'it knows another one'
+  },
+  apply: async () => amend(hub, name, {issuer: await current()}),
+})
 
 /** The gateway trusts exactly the issuers of the edges the hub knows. It takes a new bundle up by itself within seconds. */
 export const trusted = (gateway: Hands, hub: Vault): Step => {
   const wish = async (): Promise<string> => {
-    const names = (await hub.list(edges)).toSorted()
-    const issuers = await Promise.all(names.map(async (name) => (await hub.read<{issuer: string}>(`${edges}/${name}`))?.issuer ?? ''))
+    const issuers = (await entries(hub)).flatMap(({issuer}) => issuer ?? [])
     return [(await gateway.read('gateway', nobodyFile)) ?? '', ...issuers].map((pem) => `${pem.trim()}\n`).join('')
   }
   return {

@@ -1,6 +1,6 @@
 import {LkeobsError} from '../errors.ts'
 import type {Vault} from '../tools/vault.ts'
-import {registry} from './bundle.ts'
+import {registry} from './register.ts'
 
 /** What `vault snapshot` writes before it takes the snapshot, and a drill reads back. Nothing secret. */
 export type Marker = {readonly id: string; readonly at: string; readonly fleet: string; readonly cluster: string}

@@ -1,10 +1,10 @@
 import {isDeepStrictEqual} from 'node:util'
 import type {Signal} from '../collector/config.ts'
 import {LkeobsError} from '../errors.ts'
-import {plain, type Secret} from '../secret.ts'
+import type {Secret} from '../secret.ts'
 import type {PublicJwk} from '../tools/jose.ts'
 import type {Vault} from '../tools/vault.ts'
-import {registry} from './bundle.ts'
+import {registry} from './register.ts'
 
 /*
  * How an edge that the hub cannot reach joins: both sides lay papers into a folder of the hub's Vault that is this edge's.
@@ -20,8 +20,8 @@ export type Papers = {
   readonly request: {readonly key: PublicJwk; readonly thumbprint: string; readonly at: string; readonly from: string}
   /** Of the hub: the key that it agreed to. */
   readonly accepted: {readonly thumbprint: string; readonly at: string}
-  /** Of the hub: what only the edge can open. The accessor is that of the token in it. */
-  readonly answer: {readonly thumbprint: string; readonly sealed: string; readonly accessor: string}
+  /** Of the hub: what only the edge can open. The accessor is that of the token in it, the kid that of its credential. */
+  readonly answer: {readonly thumbprint: string; readonly sealed: string; readonly accessor: string; readonly kid: string}
   /** Of the edge: the request for its issuer's certificate. */
   readonly csr: {readonly csr: string}
   /** Of the hub: the certificate for that request. */
@@ -34,7 +34,7 @@ export type Papers = {
 export type Paper = keyof Papers
 
 /** What is sealed to the edge. */
-export type Answer = {readonly token: string; readonly sealToken?: string}
+export type Answer = {readonly token: string; readonly credential: string; readonly sealToken?: string}
 
 const all: readonly Paper[] = ['invite', 'request', 'accepted', 'answer', 'csr', 'issuer', 'canaries', 'seen']
 export const joins = `${registry}/joins`
@@ -92,10 +92,6 @@ export const folderBy = (vault: Vault, edge: string, token: () => Promise<Secret
     },
   }
 }
-
-/** Text of a secret answer. */
-export const answerText = ({token, sealToken}: {token: Secret; sealToken?: Secret | undefined}): string =>
-  JSON.stringify({token: plain(token), ...(sealToken && {sealToken: plain(sealToken)})})
 
 /** Whether a token still lives, by its accessor. */
 export const isAlive = async (vault: Vault, accessor: string): Promise<boolean> =>

@@ -70,6 +70,7 @@ const known: readonly (readonly [RegExp, string])[] = [
     /unknown certificate authority|bad certificate|certificate required/,
     'the gateway refuses its certificate: signed by an issuer the gateway does not trust',
   ],
+  [/no public keys able to verify|token is expired|authentication didn't succeed/, 'the gateway does not know its credential'],
   [/expired certificate|certificate has expired/, 'a certificate on the way has expired'],
   [/certificate signed by unknown authority/, 'it does not trust the certificate it is shown'],
   [/connection refused/, 'nothing listens where it sends'],

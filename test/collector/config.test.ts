@@ -3,7 +3,7 @@ import {parse} from 'yaml'
 import {openFleet} from '../../src/clusters.ts'
 import {agentConfig, type AgentWish} from '../../src/collector/agent.ts'
 import {type CollectorConfig, literal} from '../../src/collector/config.ts'
-import {gatewayConfig} from '../../src/collector/gateway.ts'
+import {gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {toYaml} from '../../src/templates.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
@@ -13,6 +13,7 @@ const agentWish: AgentWish = {
   gateway: 'hub.example.org:443',
   gatewayCa: '/at/hub-ca.pem',
   leaf: '/at/leaf.pem',
+  credential: '/at/credential.jwt',
   grpc: '127.0.0.1:1',
   http: '127.0.0.1:2',
   health: '127.0.0.1:3',
@@ -24,18 +25,20 @@ const agentWish: AgentWish = {
 const agent = agentConfig(agentWish)
 const onNode = (gpus: boolean) => agentConfig({...agentWish, node: {hostRoot: '/hostfs', cluster: '0.0.0.0:4320', exclude: [], gpus}})
 
-const gateway = gatewayConfig({
+const gatewayWish: GatewayWish = {
   hub: 'hub',
   listen: '0.0.0.0:443',
   leaf: '/at/leaf.pem',
   clients: '/at/clients.pem',
+  asks: {issuer: 'lkeobs:hub', audience: 'lkeobs:hub:gateway', keys: '/at/edges.jwks', door: '127.0.0.1:9'},
   own: '127.0.0.1:1',
   health: '127.0.0.1:2',
   host: '127.0.0.1',
   counters: 3,
   queue: '/at/queue',
   stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
-})
+}
+const gateway = gatewayConfig(gatewayWish)
 
 const both = [
   ['agent', agent],
@@ -51,7 +54,7 @@ const exporters = ({exporters: all}: CollectorConfig) => Object.values(all) as u
 
 test.for(both)('%s: every pipeline refuses before memory runs out, and nothing holds what was acknowledged', ([, config]) => {
   const pipelines = Object.values(config.service.pipelines)
-  expect(Object.keys(config.service.pipelines)).toEqual(['metrics', 'logs', 'traces'])
+  expect(Object.keys(config.service.pipelines).slice(0, 3)).toEqual(['metrics', 'logs', 'traces'])
   for (const {processors} of pipelines) expect(processors[0]).toBe('memory_limiter')
   expect(Object.keys(config.processors).filter((name) => name.startsWith('batch'))).toEqual([])
   for (const {processors} of pipelines) expect(processors.filter((name) => name.startsWith('batch'))).toEqual([])
@@ -82,6 +85,7 @@ test('each store has a queue of its own, so that one that is down delays nobody 
     ['otlp_http/prometheus', 0],
     ['otlp_http/loki', 0],
     ['otlp_grpc/tempo', 0],
+    ['otlp_http/prometheus', 0],
   ])
   expect(gateway.exporters['otlp_http/prometheus']?.['sending_queue']).toMatchObject({num_consumers: 1})
 })
@@ -109,6 +113,64 @@ test('between edge and hub both sides show a certificate, read anew while they r
   })
   // its own telemetry comes in plain, and only from this machine
   expect(gateway.receivers['otlp/own']).toEqual({protocols: {http: {endpoint: '127.0.0.1:1'}}})
+})
+
+/** The expression of a processor that deletes by one. */
+const patternOf = (processor: string, list: string) => {
+  const actions = gateway.processors[processor]?.[list] as readonly {readonly pattern?: string}[]
+  // Go's expressions have their flags in the middle; these differ in nothing else
+  return new RegExp((actions[0]?.pattern ?? '').replace('(?i:', '(?:'), 'iu')
+}
+
+test('the gateway names an edge by what it was let in as, before any queue', () => {
+  for (const name of ['metrics', 'logs', 'traces'])
+    expect(gateway.service.pipelines[name]?.processors).toEqual(['memory_limiter', 'resource/edge', 'attributes/edge', 'transform/edge'])
+  const {attributes} = gateway.processors['resource/edge'] as {readonly attributes: readonly object[]}
+  expect(attributes.slice(1)).toEqual([
+    {key: 'lkeobs.edge', from_context: 'auth.subject', action: 'upsert'},
+    {key: 'k8s.cluster.name', from_context: 'auth.subject', action: 'upsert'},
+  ])
+  for (const door of ['otlp', 'otlp/ask']) expect(JSON.stringify(gateway.receivers[door])).toContain('"auth":{"authenticator":"oidc"}')
+  // its own telemetry has no credential, and is the hub's
+  expect(gateway.service.pipelines['metrics/own']).toMatchObject({receivers: ['otlp/own'], processors: ['memory_limiter', 'resource/own']})
+})
+
+test.for([
+  ['resource/edge', 'attributes'],
+  ['attributes/edge', 'actions'],
+] as const)('%s deletes every name that a store takes for that of the edge, and no other', ([processor, list]) => {
+  const pattern = patternOf(processor, list)
+  const taken = ['.', '_', '-', '/', ' ', '..', '__', '·', '√', '\n', '\0'].flatMap((sign) => [
+    `lkeobs${sign}edge`,
+    `k8s${sign}cluster${sign}name`,
+    `K8s${sign}Cluster${sign}Name`,
+    `LKEOBS${sign}EDGE`,
+    `lkeobs.edge${sign}`,
+  ])
+  for (const name of taken) expect(name).toMatch(pattern)
+  const others = [
+    'lkeobs.run',
+    'k8s.cluster.uid',
+    'k8s.pod.name',
+    'service.name',
+    'lkeobsedge',
+    'my.lkeobs.edge',
+    'k8s.cluster.names',
+    'имя',
+  ]
+  for (const name of others) expect(name).not.toMatch(pattern)
+})
+
+test('a gateway that does not ask yet leaves what agents say', () => {
+  const {asks: _, ...wish} = gatewayWish
+  const early = gatewayConfig(wish)
+  expect(JSON.stringify(early)).not.toMatch(/oidc|auth/)
+  expect(early.service.pipelines['metrics']?.processors).toEqual(['memory_limiter'])
+})
+
+test('an agent does not start without its credential, and shows it with everything', () => {
+  expect(agent.extensions['bearertokenauth']).toMatchObject({filename: '/at/credential.jwt', wait_for_token_file: true})
+  expect(agent.exporters['otlp_grpc/hub']).toMatchObject({auth: {authenticator: 'bearertokenauth'}})
 })
 
 test('whatever an edge sends says which edge it is of, whatever it said itself', () => {
@@ -169,6 +231,12 @@ test('the agent', () => {
       file_storage/checkpoints:
         directory: /at/queue-checkpoints
         create_directory: true
+      bearertokenauth:
+        filename: /at/credential.jwt
+        wait_for_token_file: true
+        retry_on_failure:
+          enabled: true
+          interval: 1s
     receivers:
       otlp:
         protocols:
@@ -232,6 +300,8 @@ test('the agent', () => {
         endpoint: hub.example.org:443
         compression: zstd
         timeout: 15s
+        auth:
+          authenticator: bearertokenauth
         tls:
           ca_file: /at/hub-ca.pem
           cert_file: /at/leaf.pem
@@ -243,6 +313,7 @@ test('the agent', () => {
         - health_check
         - file_storage/queue
         - file_storage/checkpoints
+        - bearertokenauth
       pipelines:
         metrics:
           receivers:
@@ -313,12 +384,19 @@ test('the gateway', () => {
           on_rebound: true
           directory: /at/queue
           cleanup_on_start: true
+      oidc:
+        providers:
+          - issuer_url: lkeobs:hub
+            audience: lkeobs:hub:gateway
+            public_keys_file: /at/edges.jwks
     receivers:
       otlp:
         protocols:
           grpc:
             endpoint: 0.0.0.0:443
             max_recv_msg_size_mib: 16
+            auth:
+              authenticator: oidc
             tls:
               cert_file: /at/leaf.pem
               key_file: /at/leaf.pem
@@ -339,11 +417,51 @@ test('the gateway', () => {
         protocols:
           http:
             endpoint: 127.0.0.1:1
+      otlp/ask:
+        protocols:
+          http:
+            endpoint: 127.0.0.1:9
+            auth:
+              authenticator: oidc
     processors:
       memory_limiter:
         check_interval: 1s
         limit_mib: 512
         spike_limit_mib: 128
+      resource/edge:
+        attributes:
+          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$|^$
+            action: delete
+          - key: lkeobs.edge
+            from_context: auth.subject
+            action: upsert
+          - key: k8s.cluster.name
+            from_context: auth.subject
+            action: upsert
+      attributes/edge:
+        actions:
+          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$
+            action: delete
+      transform/edge:
+        metric_statements:
+          - context: scope
+            statements:
+              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
+        log_statements:
+          - context: scope
+            statements:
+              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
+        trace_statements:
+          - context: scope
+            statements:
+              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
+      resource/own:
+        attributes:
+          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$|^$
+            action: delete
+          - key: k8s.cluster.name
+            value: hub
+            action: upsert
     exporters:
       otlp_http/prometheus:
         retry_on_failure:
@@ -405,31 +523,47 @@ test('the gateway', () => {
       extensions:
         - health_check
         - file_storage/queue
+        - oidc
       pipelines:
         metrics:
           receivers:
             - otlp
-            - otlp/own
           processors:
             - memory_limiter
+            - resource/edge
+            - attributes/edge
+            - transform/edge
           exporters:
             - otlp_http/prometheus
         logs:
           receivers:
             - otlp
-            - otlp/own
+            - otlp/ask
           processors:
             - memory_limiter
+            - resource/edge
+            - attributes/edge
+            - transform/edge
           exporters:
             - otlp_http/loki
         traces:
           receivers:
             - otlp
+          processors:
+            - memory_limiter
+            - resource/edge
+            - attributes/edge
+            - transform/edge
+          exporters:
+            - otlp_grpc/tempo
+        metrics/own:
+          receivers:
             - otlp/own
           processors:
             - memory_limiter
+            - resource/own
           exporters:
-            - otlp_grpc/tempo
+            - otlp_http/prometheus
       telemetry:
         resource:
           service.name: gateway

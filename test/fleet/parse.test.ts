@@ -98,7 +98,7 @@ test.for<readonly [line: number, text: string, wrong: string]>([
   [
     10,
     '    platform: {local: {ports: 14319}}',
-    '10:31 edges.0.platform.local.ports: the ports 14319 to 14328 overlap 14300 to 14319 of hub (line 5)',
+    '10:31 edges.0.platform.local.ports: the ports 14319 to 14328 overlap 14300 to 14320 of hub (line 5)',
   ],
   [11, '    logs: [var/*.log]', '11:12 edges.0.logs.0: expected an absolute path, which may hold wildcards, got "var/*.log"'],
   [11, '    logs: ["/a\\nb"]', '11:12 edges.0.logs.0: expected an absolute path, which may hold wildcards, got "/a\\nb"'],

@@ -11,6 +11,7 @@ import {renderTools} from '../../src/steps/render.ts'
 import {flatten} from '../../src/steps/step.ts'
 import {toYaml} from '../../src/templates.ts'
 import {createTools} from '../../src/tools/index.ts'
+import {issued, jwks, keysFile} from '../../src/trust/credential.ts'
 
 const text = `apiVersion: lkeobs/v1
 fleet: acme
@@ -21,6 +22,7 @@ edges: [{name: edge-1, platform: {kubernetes: {context: edge}}, logs: ['/var/log
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'lkeobs-config-'))
+  await writeFile(path.join(folder, keysFile), jwks([(await issued('edge-1', 'hub')).publicKey]))
 })
 afterAll(() => rm(folder, {recursive: true, force: true}))
 
@@ -44,6 +46,7 @@ const outsideOfAPod = (config: object): object =>
     JSON.stringify(config)
       .replaceAll('"auth_type":"serviceAccount"', '"auth_type":"none"')
       .replaceAll('/var/lib/lkeobs', folder)
+      .replaceAll('/etc/lkeobs/keys', folder)
       .replaceAll('"/hostfs"', '"/"')
       .replaceAll('`{{`', ''),
   ) as object

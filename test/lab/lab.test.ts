@@ -218,7 +218,9 @@ describe('secrets', () => {
     ])
     const state = path.join(folder, '.lkeobs')
     const files = await filesIn(state)
-    const holders = files.filter((file) => /admin\.password$|seal\.key$|secret-id$|ca\.key$|tls\.pem$|leaf\.pem$/.test(file))
+    const holders = files.filter((file) =>
+      /admin\.password$|seal\.key$|secret-id$|ca\.key$|tls\.pem$|leaf\.pem$|credential\.jwt$/.test(file),
+    )
     expect(holders.length).toBeGreaterThan(12)
     const secrets = holders.flatMap((file) => {
       const text = readFileSync(file, 'utf8')

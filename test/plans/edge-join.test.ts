@@ -65,10 +65,16 @@ test('an edge joins by these writes, and by none the second time', async () => {
     leaf agent on edge-2
       write edge-2/leaf/agent.json
       start edge-2/leaf: bao agent -config=edge-2/leaf/agent.json
+    credential of edge-2: says which edge it is, and its key is thrown away
+      vault of hub: lkeobs/edges/edge-2 keys=‹key›
     the hub knows the issuer of edge-2
-      vault of hub: lkeobs/edges/edge-2 issuer=‹certificate›
+      vault of hub: lkeobs/edges/edge-2 keys=‹key› issuer=‹certificate›
     the gateway trusts the issuers of these edges and no one else
       write hub/gateway/clients.pem
+    the gateway knows these edges by their credentials and no one else
+      write hub/gateway/edges.jwks
+    credential in the hands of the agent on edge-2
+      write edge-2/agent/credential.jwt (secret)
     root CA of hub in the hands of the agent on edge-2
       write edge-2/agent/hub-ca.pem
     agent on edge-2
@@ -106,8 +112,8 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "would run: 17",
-        "holds: 3",
+        "would run: 21",
+        "holds: 6",
       ]
     `)
   expect(world.transcript).toEqual([])

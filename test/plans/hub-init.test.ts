@@ -91,6 +91,10 @@ test('a hub is made by these writes, and by none the second time', async () => {
       write hub/gateway/nobody.pem
     the gateway trusts the issuers of these edges and no one else
       write hub/gateway/clients.pem
+    a key whose other half was thrown away, for a gateway that knows no edge yet
+      write hub/gateway/no-edge.jwks
+    the gateway knows these edges by their credentials and no one else
+      write hub/gateway/edges.jwks
     gateway on hub
       write hub/gateway/gateway.yaml
       start hub/gateway: otelcol --config=hub/gateway/gateway.yaml"

@@ -95,6 +95,10 @@ test('a hub is made by these writes, and by none the second time', async () => {
       kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-nobody.yaml
     the gateway trusts the issuers of these edges and no one else
       kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-clients.yaml
+    a key whose other half was thrown away, for a gateway that knows no edge yet
+      kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-no-edge.yaml
+    the gateway knows these edges by their credentials and no one else
+      kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-edges.yaml
     gateway on hub
       helm upgrade --install gateway opentelemetry-collector --repo https://open-telemetry.github.io/opentelemetry-helm-charts --version 0.170.0 --namespace lkeobs --kube-context hub -f hub/gateway.values.yaml"
   `)
@@ -148,11 +152,18 @@ test('an edge joins by these writes, and by none the second time', async () => {
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-vault-ca.yaml
     leaf of the agent on edge-1, asked for by Vault Secrets Operator
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/leaf.yaml
+    credential of edge-1: says which edge it is, and its key is thrown away
+      vault of hub: lkeobs/edges/edge-1 keys=‹key›
     the hub knows the issuer of edge-1
-      vault of hub: lkeobs/edges/edge-1 issuer=‹certificate›
+      vault of hub: lkeobs/edges/edge-1 keys=‹key› issuer=‹certificate›
     the gateway trusts the issuers of these edges and no one else
       kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-clients.yaml
       kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
+    the gateway knows these edges by their credentials and no one else
+      kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-edges.yaml
+      kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
+    credential in the hands of the agent on edge-1
+      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-credential.yaml
     root CA of hub in the hands of the agent on edge-1
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-hub-ca.yaml
     agent on every node of edge-1

@@ -329,6 +329,12 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         },
       }
     },
+    /** The keys that the gateway there knows, by the address that `forward` leads to. */
+    keysAt(address: string): string | undefined {
+      const [, context = ''] = /^gateway[^.]*\.(.+):4321$/.exec(address) ?? []
+      const data = clusters.get(context)
+      return data && secretIn(data, 'lkeobs', 'gateway-edges')?.['edges.jwks']
+    },
     /** Without what is random: the kind, name and labels of everything that is there. */
     shape: () =>
       Object.fromEntries(

@@ -243,6 +243,8 @@ export const issueLeaf = async (
 
 const shown = (value: unknown): string => {
   if (value instanceof Secret) return '‹secret›'
+  if (Array.isArray(value) && value.some((one) => one instanceof Object && 'kid' in one))
+    return `‹${value.length === 1 ? 'key' : `${value.length} keys`}›`
   if (typeof value !== 'string') return JSON.stringify(value)
   const [, pem] = /-----BEGIN ([A-Z ]+)-----/.exec(value) ?? []
   if (pem !== undefined) return `‹${pem.toLowerCase()}›`

@@ -1,6 +1,7 @@
 import {AsyncLocalStorage} from 'node:async_hooks'
 import path from 'node:path'
 import {onTestFinished, vi} from 'vitest'
+import {decodeProtectedHeader} from 'jose'
 import {parse} from 'yaml'
 import {LkeobsError} from '../../src/errors.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
@@ -44,8 +45,17 @@ const configured = ({file, args}: Launch, read: (file: string) => string): {list
     return listener ? {listens: [address], needs: [tls, ...opens.map((name) => name.replace('file://', ''))]} : {listens: [], needs: []}
   }
   if (program === 'otelcol') {
-    const {extensions} = parse(config) as {extensions: {health_check: {endpoint: string}}}
-    return {listens: [extensions.health_check.endpoint], needs: config.match(/(?<=: )\/\S+\.pem$/gm) ?? []}
+    const {extensions, receivers, service} = parse(config) as {
+      service: {telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: string; port: number}}}}]}}}
+      extensions: {health_check: {endpoint: string}}
+      receivers: {'otlp/ask'?: {protocols: {http: {endpoint: string}}}}
+    }
+    const counters = service.telemetry.metrics.readers[0].pull.exporter.prometheus
+    const door = receivers['otlp/ask']?.protocols.http.endpoint
+    return {
+      listens: [extensions.health_check.endpoint, `${counters.host}:${counters.port}/metrics`, ...(door ? [door] : [])],
+      needs: config.match(/(?<=: )\/\S+\.(pem|jwks|jwt)$/gm) ?? [],
+    }
   }
   const {server} = parse(config) as {server: {http_listen_address: string; http_listen_port: number}}
   return {listens: [`${server.http_listen_address}:${server.http_listen_port}/ready`], needs: []}
@@ -103,7 +113,8 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
   }
 
   const running = () => [...processes.values()].filter(({alive}) => alive)
-  const configOf = ({args}: Launch) => files.get(args.find((arg) => arg.includes('config'))?.split('=')[1] ?? '') ?? ''
+  const configFileOf = ({args}: Launch) => args.find((arg) => arg.includes('config'))?.split('=')[1] ?? ''
+  const configOf = (launch: Launch) => files.get(configFileOf(launch)) ?? ''
   type InitialRequests = Record<string, {path: string; data: Record<string, unknown>}>
   type VaultConfig = {
     storage: {raft: {path: string; node_id: string; retry_join?: {leader_api_addr: string}[] | null}}
@@ -368,7 +379,14 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         get: reading((url: string) =>
           running().some(({listens}) => listens.includes(url.replace('http://', ''))) ? {status: 200, body: ''} : undefined,
         ),
-        post: nobody('a POST'),
+        async post(url, _body, {token} = {}) {
+          const [, address = ''] = /^http:\/\/(.+)\/v1\/logs$/.exec(url) ?? []
+          const gateway = running().find(({listens}) => listens.includes(address))
+          const keys = gateway ? files.get(path.join(path.dirname(configFileOf(gateway)), 'edges.jwks')) : clusters.keysAt(address)
+          if (keys === undefined) return undefined
+          const {kid} = token ? decodeProtectedHeader(token.reveal()) : {}
+          return {status: kid !== undefined && keys.includes(kid) ? 200 : 401, body: ''}
+        },
       },
       unverified: nobody('a server that proves nothing'),
       shell: {run: nobody('a program that is run')},

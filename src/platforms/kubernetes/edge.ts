@@ -13,6 +13,7 @@ import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
+import {credentialFile} from '../../trust/credential.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
 import type {EdgeCluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
@@ -48,6 +49,7 @@ export const openKubernetesEdge = (
         gateway: await hub.endpoint(),
         gatewayCa: `${mounts.hubCa}/${hubCaFile}`,
         leaf: `${mounts.leaf}/${leafFile}`,
+        credential: `${mounts.credential}/${credentialFile}`,
         grpc: at(ports.otlpGrpc),
         http: at(ports.otlpHttp),
         health: at(ports.health),
@@ -86,6 +88,7 @@ export const openKubernetesEdge = (
     more: [],
     components: ['agent', 'scraper', 'canary'],
   })
+  const readAtStart = async (of: Pick<HubCluster, 'rootCa'>) => `${await of.rootCa()}${(await base.read('agent', credentialFile)) ?? ''}`
   return {
     ...base,
     role: 'edge',
@@ -93,7 +96,7 @@ export const openKubernetesEdge = (
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>
-        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await of.rootCa(), leaf: leafOf(platform)}),
+        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await readAtStart(of), leaf: leafOf(platform)}),
       ),
       {
         title: `beside the agent on ${name}`,

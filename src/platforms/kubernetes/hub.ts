@@ -16,7 +16,9 @@ import type {Tools} from '../../tools/index.ts'
 import {addressOf, type Balanced} from '../../tools/kube/balancer.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {trustBundleFile} from '../../trust/bundle.ts'
+import {keysFile, termsOf, tried} from '../../trust/credential.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import {mayAsk} from '../../trust/register.ts'
 import type {HubCluster} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {valueIn} from './authority.ts'
@@ -24,7 +26,7 @@ import {mounts, namespace, ports} from './names.ts'
 import {otlpService} from './objects.ts'
 import {released} from './released.ts'
 import {type Site, type Ways} from './site.ts'
-import {at, everywhere, labelsOf, leafOf, opened, portOf, secretObject, siteOf} from './cluster.ts'
+import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, secretObject, siteOf} from './cluster.ts'
 
 /** The hub, on a Kubernetes cluster. */
 export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tools: Tools, ways: Ways): HubCluster => {
@@ -55,25 +57,27 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     }
   }
   const storeUrl = (name: string, port: number) => `http://${name}.${namespace}.svc:${port}`
-  const config = literal(
-    gatewayConfig({
-      hub: hub.name,
-      listen: at(ports.otlpGrpc),
-      leaf: `${mounts.leaf}/${leafFile}`,
-      clients: `${mounts.trust}/${trustBundleFile}`,
-      own: `127.0.0.1:${ports.own}`,
-      health: at(ports.health),
-      host: everywhere,
-      counters: ports.counters,
-      queue: `${mounts.queue}/queue`,
-      stores: {
-        prometheus: storeUrl('prometheus', ports.prometheus),
-        loki: storeUrl('loki', ports.loki),
-        tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
-      },
-    }),
-  )
-  const release = (title: string, wish: () => Release) => released(site, `${title} on ${hub.name}`, wish)
+  const config = (asks: boolean) =>
+    literal(
+      gatewayConfig({
+        hub: hub.name,
+        listen: at(ports.otlpGrpc),
+        leaf: `${mounts.leaf}/${leafFile}`,
+        clients: `${mounts.trust}/${trustBundleFile}`,
+        ...(asks && {asks: {...termsOf(hub.name), keys: `${mounts.keys}/${keysFile}`, door: `127.0.0.1:${ports.ask}`}}),
+        own: `127.0.0.1:${ports.own}`,
+        health: at(ports.health),
+        host: everywhere,
+        counters: ports.counters,
+        queue: `${mounts.queue}/queue`,
+        stores: {
+          prometheus: storeUrl('prometheus', ports.prometheus),
+          loki: storeUrl('loki', ports.loki),
+          tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
+        },
+      }),
+    )
+  const release = (title: string, wish: () => Promise<Release> | Release) => released(site, `${title} on ${hub.name}`, wish)
   const base = opened({
     site,
     platform,
@@ -123,10 +127,15 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       ),
       ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
     ],
+    async knock(token) {
+      const pods = await podsOf(site, 'gateway')
+      return Promise.all(pods.map(async (pod) => tried(tools.http, await kube.forward({namespace, pod, port: ports.ask}), token)))
+    },
     gatewayRuns: () => [
-      release('gateway', () =>
+      release('gateway', async () =>
         gatewayRelease({
-          config,
+          // what is rendered is for a fleet that begins
+          config: config(ways.rendered === true || (await mayAsk(base.vault))),
           replicas: gateway.replicas,
           maxReplicas: gateway.maxReplicas,
           queueSize: gateway.queue,

@@ -22,6 +22,8 @@ export const ports = {
   otlpCluster: 4320,
   /** A collector's own telemetry comes back in here; on loopback only. */
   own: 4319,
+  /** Credentials can be tried here, and nothing else comes in; on loopback only. */
+  ask: 4321,
   health: 13_133,
   counters: 8888,
   prometheus: 9090,
@@ -35,4 +37,11 @@ export const ports = {
 export const secretOf = (component: string, file: string): string => `${component}-${file.replace(/\.[a-z]+$/, '')}`
 
 /** Where a collector finds what it is handed. */
-export const mounts = {leaf: '/etc/lkeobs/leaf', trust: '/etc/lkeobs/trust', hubCa: '/etc/lkeobs/hub-ca', queue: '/var/lib/lkeobs'} as const
+export const mounts = {
+  leaf: '/etc/lkeobs/leaf',
+  trust: '/etc/lkeobs/trust',
+  keys: '/etc/lkeobs/keys',
+  hubCa: '/etc/lkeobs/hub-ca',
+  credential: '/etc/lkeobs/credential',
+  queue: '/var/lib/lkeobs',
+} as const

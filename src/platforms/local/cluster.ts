@@ -14,7 +14,9 @@ import {sendOtlp} from '../../tools/otlp.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
+import {tried} from '../../trust/credential.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import {mayAsk} from '../../trust/register.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
@@ -147,12 +149,8 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     hours: leafHours,
     file: place('gateway').file(leafFile),
   }
-  const components = [
-    prometheus(place('prometheus')),
-    loki(place('loki')),
-    tempo(place('tempo')),
-    gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}),
-  ]
+  const gatewayThat = (asks: boolean) => gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}, asks)
+  const components = [prometheus(place('prometheus')), loki(place('loki')), tempo(place('tempo')), gatewayThat(true)]
   const {runs, ...base} = opened({
     file,
     cluster,
@@ -179,7 +177,19 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     endpoint: async () => endpoint,
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
-    gatewayRuns: () => runs.slice(3),
+    gatewayRuns: () => [eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true)), machine.runs(gatewayThat(false)))],
+    knock: async (token) => [await tried(tools.http, place('gateway').address('ask'), token)],
+  }
+}
+
+/** One step or the other, as the world is when it is asked. */
+const eitherStep = (isFirst: () => Promise<boolean>, first: Step, second: Step): Step => {
+  const chosen = async () => ((await isFirst()) ? first : second)
+  return {
+    ...first,
+    done: async () => (await chosen()).done(),
+    apply: async (tell) => (await chosen()).apply(tell),
+    watch: async () => (await chosen()).watch?.(),
   }
 }
 

@@ -4,7 +4,7 @@
  */
 const distances = {
   hub: {
-    gateway: {otlp: 0, own: 1, counters: 2, health: 3},
+    gateway: {otlp: 0, own: 1, counters: 2, health: 3, ask: 20},
     prometheus: {http: 4},
     loki: {http: 5, grpc: 6},
     tempo: {http: 7, grpc: 8, otlp: 9},
