@@ -124,6 +124,14 @@ export type EdgeCluster = Cluster & {
   agentRuns(hub: HubCluster): readonly Task[]
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
+  /** Its agents take nothing in any more, and send what they have. So, too, where they and their queues are gone. */
+  closed(): readonly Task[]
+  /** Items that its agents have accepted and the hub has not; 0 where no queue is left, undefined where an agent does not say. */
+  queued(): Promise<number | undefined>
+  /** Its agents are gone, and their queues with whatever is in them. */
+  queueGone(): readonly Task[]
+  /** All else that was made on it is gone; what is somebody else's is left. */
+  removed(): readonly Task[]
   /** Sends a canary from where workloads are. `true` when the agent accepted it, otherwise why not. */
   sendCanary(signal: Signal, canary: Canary): Promise<true | string>
 }

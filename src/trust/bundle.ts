@@ -1,6 +1,6 @@
 import {hubCaFile} from '../components/agent.ts'
-import type {Cluster} from '../platforms/platform.ts'
-import type {Step} from '../steps/step.ts'
+import type {Cluster, HubCluster} from '../platforms/platform.ts'
+import type {Step, Task} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import type {X509} from '../tools/x509.ts'
 import {issuerOf} from './pki.ts'
@@ -53,6 +53,23 @@ export const trusted = (gateway: Hands, hub: Vault): Step => {
     done: async () => ((await gateway.read('gateway', trustBundleFile)) === (await wish()) ? true : 'its bundle is another'),
     apply: async () => gateway.hand('gateway', trustBundleFile, await wish()),
   }
+}
+
+/** The hub no longer knows the edge: what lets it in is out of the register, and its issuer out of the gateway's bundle. */
+export const forgotten = (hub: HubCluster, edge: string): readonly Task[] => [
+  {
+    title: `${hub.name} no longer knows ${edge}`,
+    done: async () => ((await hub.vault.list(edges)).includes(edge) ? 'it is in the register' : true),
+    apply: () => hub.vault.remove(`${edges}/${edge}`),
+  },
+  trusted(hub, hub.vault),
+]
+
+/** Whether the register can be written from here; asks for the password before anything else is done, where it is asked for at all. */
+export const canForget = async ({vault}: HubCluster): Promise<boolean> => {
+  if ((await vault.sealStatus())?.sealed !== false) return false
+  await vault.list(edges)
+  return true
 }
 
 /** The agent trusts the hub by its root CA, handed to it. */

@@ -235,6 +235,7 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         const data = dataOf(context)
         record(lines.remove(target, ref))
         data.delete(keyOf(ref, ref.name, ref.namespace))
+        if (ref.kind === 'Namespace') for (const [key, {metadata}] of data) if (metadata.namespace === ref.name) data.delete(key)
       },
       async nudge(pods, annotation) {
         // what was handed has other keys in each run
@@ -273,7 +274,11 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         const packed = gzipSync(JSON.stringify(stored)).toString('base64')
         put(data, {apiVersion: 'v1', kind: 'Secret', type: 'helm.sh/release.v1', metadata, data: {release: base64(packed)}})
         // stands for what the chart brings: its kinds, its workload and the pods of that
-        put(data, {apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: `chart-${chart.name}`, namespace}})
+        put(data, {
+          apiVersion: 'v1',
+          kind: 'ConfigMap',
+          metadata: {name: `chart-${chart.name}`, namespace, labels: {'app.kubernetes.io/instance': name}},
+        })
         const own = {'app.kubernetes.io/instance': name, 'app.kubernetes.io/name': chart.name}
         const kind = chart.name === 'openbao' ? 'StatefulSet' : 'Deployment'
         if (kind === 'Deployment')

@@ -10,7 +10,7 @@ import {plain, type Secret} from '../../secret.ts'
 import type {Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
-import {readCounters} from '../../tools/stores.ts'
+import {type Counters, readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
@@ -99,7 +99,7 @@ export const opened = ({
   sealsAt,
   ...wish
 }: Parts): Omit<Cluster, 'role'> => {
-  const {kube, cluster: name, tools} = site
+  const {kube, cluster: name} = site
   const {certManager, secretsOperator, storageClass} = platform
   const authority = certManager ? certManagerAuthority(site) : ownAuthority(site)
   const {rootCa, signCa, hasRootCa} = authority
@@ -179,12 +179,7 @@ export const opened = ({
       ).flat()
     },
     async counters(component) {
-      const pods = await podsOf(site, component)
-      const pages = await Promise.all(
-        pods.map(async (pod) =>
-          readCounters(tools.http, `http://${await kube.forward({namespace: namespaceOf(component), pod, port: ports.counters})}/metrics`),
-        ),
-      )
+      const pages = await Promise.all((await podsOf(site, component)).map((pod) => countersOf(site, component, pod)))
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
@@ -207,6 +202,10 @@ const leafInPod = async (site: Site, collector: string): Promise<string | undefi
     throw error
   }
 }
+
+/** What one pod of a collector counts; undefined when it does not answer. */
+export const countersOf = async ({kube, tools}: Site, component: string, pod: string): Promise<Counters | undefined> =>
+  readCounters(tools.http, `http://${await kube.forward({namespace: namespaceOf(component), pod, port: ports.counters})}/metrics`)
 
 /** The pods of a release that are not on their way out. */
 export const podsOf = async ({kube}: Site, component: string): Promise<readonly string[]> => {
