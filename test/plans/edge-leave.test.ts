@@ -1,4 +1,4 @@
-import {expect, onTestFinished, test, vi} from 'vitest'
+import {describe, expect, onTestFinished, test, vi} from 'vitest'
 import {edgeOf, openFleet} from '../../src/clusters.ts'
 import {LkeobsError} from '../../src/errors.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
@@ -9,6 +9,7 @@ import type {EdgeCluster} from '../../src/platforms/platform.ts'
 import {createX509, readCertificate} from '../../src/tools/x509.ts'
 import {splitPem} from '../support/pem.ts'
 import {fakeWorld, type FakeWorld, fleetOf, fleetPath, remembered} from '../support/fake-world.ts'
+
 
 const text = newLabFleet({edges: 2})
 const x509 = remembered(createX509())
@@ -131,4 +132,123 @@ test('of a hub that cannot be told, the edge stays in the fleet file, so that th
     edge-1 is not in lab/lkeobs.yaml
       write lkeobs.yaml (0644)"
   `)
+})
+
+describe('on Kubernetes', () => {
+  const edges = [{name: 'edge-1', platform: {kubernetes: {context: 'edge-1', instrumentation: true}}}]
+  const hub = {name: 'hub', platform: {kubernetes: {context: 'hub'}}}
+  const kubernetes = JSON.stringify({apiVersion: 'lkeobs/v1', fleet: 'prod', hub, edges})
+  const joined = (async () => {
+    const world = fakeWorld({x509, contexts: ['hub', 'edge-1']})
+    world.files.set(fleetPath, kubernetes)
+    const fleet = openFleet(fleetOf(kubernetes), world.tools)
+    await world.play(hubInit(fleet.hub, world.tools))
+    await world.play(edgeJoin(fleet.hub, edgeOf(fleet, 'edge-1')))
+    return world.snapshot()
+  })()
+  const clusterWorld = async () => {
+    const world = fakeWorld({x509, contexts: ['hub', 'edge-1']})
+    world.restore(await joined)
+    return world
+  }
+  const left = (world: FakeWorld) => [...(world.clusters.get('edge-1')?.keys() ?? [])]
+
+  test('by these writes, and nothing is left on the cluster', async () => {
+    const world = await clusterWorld()
+    expect(await world.play(leaving(world))).toMatchInlineSnapshot(`
+      "agents on edge-1 take nothing in, and send what they have
+        helm upgrade --install agent opentelemetry-collector --repo https://open-telemetry.github.io/opentelemetry-helm-charts --version 0.170.0 --namespace lkeobs-node --kube-context edge-1 -f edges/edge-1/agent.values.yaml
+      agents on edge-1 are gone
+        helm uninstall agent --namespace lkeobs-node --kube-context edge-1 --ignore-not-found
+      queue folders on the nodes of edge-1 are gone
+        kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/sweep.yaml
+      hub no longer knows edge-1
+        vault of hub: remove lkeobs/edges/edge-1
+      the gateway trusts the issuers of these edges and no one else
+        kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-clients.yaml
+        kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
+      nothing is asked of controllers on edge-1 any more
+        kubectl --context edge-1 delete certificate.cert-manager.io lkeobs-root --namespace lkeobs --wait=false --ignore-not-found
+        kubectl --context edge-1 delete certificate.cert-manager.io vault-tls --namespace lkeobs --wait=false --ignore-not-found
+        kubectl --context edge-1 delete issuer.cert-manager.io lkeobs-self-signed --namespace lkeobs --wait=false --ignore-not-found
+        kubectl --context edge-1 delete issuer.cert-manager.io lkeobs-root --namespace lkeobs --wait=false --ignore-not-found
+        kubectl --context edge-1 delete instrumentation.opentelemetry.io default --namespace lkeobs --wait=false --ignore-not-found
+        kubectl --context edge-1 delete vaultdynamicsecret.secrets.hashicorp.com agent-leaf --namespace lkeobs-node --wait=false --ignore-not-found
+        kubectl --context edge-1 delete vaultauth.secrets.hashicorp.com agent --namespace lkeobs-node --wait=false --ignore-not-found
+        kubectl --context edge-1 delete vaultconnection.secrets.hashicorp.com vault --namespace lkeobs-node --wait=false --ignore-not-found
+      opentelemetry-operator on edge-1 is gone
+        helm uninstall opentelemetry-operator --namespace lkeobs --kube-context edge-1 --ignore-not-found
+      scraper on edge-1 is gone
+        helm uninstall scraper --namespace lkeobs --kube-context edge-1 --ignore-not-found
+      vault on edge-1 is gone
+        helm uninstall vault --namespace lkeobs --kube-context edge-1 --ignore-not-found
+      cert-manager on edge-1 is gone, unless it is or serves somebody else's
+        helm uninstall cert-manager --namespace cert-manager --kube-context edge-1 --ignore-not-found
+      namespace cert-manager on edge-1 is gone, or somebody else's
+        kubectl --context edge-1 delete namespace cert-manager --wait=false --ignore-not-found
+      vault-secrets-operator on edge-1 is gone, unless it is or serves somebody else's
+        helm uninstall vault-secrets-operator --namespace vault-secrets-operator --kube-context edge-1 --ignore-not-found
+      namespace vault-secrets-operator on edge-1 is gone, or somebody else's
+        kubectl --context edge-1 delete namespace vault-secrets-operator --wait=false --ignore-not-found
+      namespace lkeobs-node on edge-1 is gone, or somebody else's
+        kubectl --context edge-1 delete namespace lkeobs-node --wait=false --ignore-not-found
+      namespace lkeobs on edge-1 is gone, or somebody else's
+        kubectl --context edge-1 delete namespace lkeobs --wait=false --ignore-not-found
+      edge-1 is not in lab/lkeobs.yaml
+        write lkeobs.yaml (0644)"
+    `)
+    expect(left(world)).toEqual([])
+    expect(world.files.get(fleetPath)).not.toContain('edge-1')
+  })
+
+  test('killed before any write, the next run finishes', async () => {
+    const first = await clusterWorld()
+    for (const {state} of await first.momentsOf(leaving(first))) {
+      const world = fakeWorld({x509, contexts: ['hub', 'edge-1']})
+      world.restore(state)
+      await world.play(leaving(world))
+      expect(left(world)).toEqual([])
+      expect(world.files.get(fleetPath)).not.toContain('edge-1')
+    }
+  })
+
+  test("what is somebody else's stays: objects in our namespaces, controllers that serve others", async () => {
+    const world = await clusterWorld()
+    const {tools} = world
+    const kube = tools.kube({context: 'edge-1'})
+    const theirs = [
+      {apiVersion: 'v1', kind: 'Namespace', metadata: {name: 'shop'}},
+      {apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: 'dashboards', namespace: 'lkeobs'}},
+      {apiVersion: 'cert-manager.io/v1', kind: 'Issuer', metadata: {name: 'tls', namespace: 'shop'}},
+      {
+        apiVersion: 'apiextensions.k8s.io/v1',
+        kind: 'CustomResourceDefinition',
+        metadata: {name: 'issuers.cert-manager.io'},
+        spec: {group: 'cert-manager.io', names: {kind: 'Issuer'}, versions: [{name: 'v1', storage: true}]},
+      },
+    ]
+    await kube.apply(theirs, {file: '-'})
+    await world.play(leaving(world))
+    expect(left(world).filter((key) => !/helm\.release/.test(key)).toSorted()).toMatchInlineSnapshot(`
+      [
+        "ConfigMap//cert-manager/chart-cert-manager",
+        "ConfigMap//lkeobs/dashboards",
+        "CustomResourceDefinition/apiextensions.k8s.io//issuers.cert-manager.io",
+        "Deployment/apps/cert-manager/cert-manager",
+        "Issuer/cert-manager.io/shop/tls",
+        "Namespace///cert-manager",
+        "Namespace///lkeobs",
+        "Namespace///shop",
+        "NetworkPolicy/networking.k8s.io/cert-manager/all-pods",
+        "NetworkPolicy/networking.k8s.io/cert-manager/cert-manager",
+        "NetworkPolicy/networking.k8s.io/cert-manager/default-deny",
+        "NetworkPolicy/networking.k8s.io/cert-manager/dns",
+        "Pod//cert-manager/cert-manager-0",
+        "Pod//lkeobs/canary-0",
+        "Secret//lkeobs/lkeobs-root",
+        "Secret//lkeobs/vault-tls",
+      ]
+    `)
+    expect(world.transcript.filter((line) => /helm uninstall cert-manager/.test(line))).toEqual([])
+  })
 })

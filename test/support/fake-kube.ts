@@ -94,7 +94,8 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
       throw new LkeobsError('LKO-4003', `namespaces "${metadata.namespace}" not found`)
     const {stringData, ...rest} = JSON.parse(revealed(wish)) as KubeObject & {readonly stringData?: Text}
     const encoded = Object.fromEntries(Object.entries(stringData ?? {}).map(([key, value]) => [key, base64(value)]))
-    const live = data.get(keyOfObject(wish))
+    // only namespaces are ever given up: what is no longer applied is no longer there
+    const live = kind === 'Namespace' ? undefined : data.get(keyOfObject(wish))
     const next = merged(live ?? {}, stringData ? {...rest, data: {...fieldsOf(rest['data']), ...encoded}} : rest) as KubeObject
     const generation = Number(live?.metadata['generation'] ?? 0) + (isDeepStrictEqual(live?.['spec'], next['spec']) && live ? 0 : 1)
     const whole = {...next, metadata: {...next.metadata, generation, uid: keyOfObject(wish)}}
