@@ -207,6 +207,12 @@ export const catalogue = {
     why: 'The LoadBalancer Service of the gateway has no address: the cluster has no controller that gives one, or that controller refuses.',
     fix: 'See `kubectl -n lkeobs describe service otlp`; on a cluster without load balancers name what edges dial in the fleet file (hub.endpoint).',
   },
+  'LKO-3116': {
+    exit: exit.notReady,
+    title: 'The name means another cluster.',
+    why: 'The first time an edge joins, the hub remembers which cluster its name means: by the UID of the namespace kube-system, or in a lab by an id in its state folder. What was found now is another cluster: a wrong context, a changed kubeconfig, or a cluster that was made anew. Nothing was changed.',
+    fix: 'Mend platform.kubernetes.context or platform.kubernetes.kubeconfig in the fleet file. Where the cluster was made anew on purpose, bind the name to it with `lkeobs edge join NAME --rebind`.',
+  },
   'LKO-4001': {
     exit: exit.notReady,
     title: 'A program is missing.',

@@ -1,6 +1,7 @@
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import {registered, trusted} from '../trust/bundle.ts'
+import {bound} from '../trust/binding.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {sealedByHub, sealsMounted} from '../trust/seal.ts'
@@ -20,6 +21,7 @@ export const edgeIdentity = (hub: HubCluster, edge: EdgeCluster): readonly Task[
   const {name, vault} = edge
   return [
     ...edge.prepared(),
+    bound(hub, edge),
     ...(edge.seal === 'transit' ? sealedByHub(hub, edge) : []),
     ...vaultUp(edge),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),

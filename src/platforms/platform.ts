@@ -49,6 +49,8 @@ export type Cluster = {
   readonly programs: readonly ProgramName[]
   /** Throws where something must be so before anything is changed, and is not. Only reads. */
   checked(): Promise<void>
+  /** What only this cluster has, and keeps as long as it is there; undefined before it has it. */
+  uid(): Promise<string | undefined>
   /** What everything else stands on. */
   prepared(): readonly Task[]
   /** What is left to do when everything runs. */

@@ -8,6 +8,8 @@ import {issuerOf} from './pki.ts'
 /** Where the hub's Vault keeps the issuers of the edges that may send. */
 export const registry = 'lkeobs'
 const edges = `${registry}/edges`
+/** And which cluster the name of an edge means. */
+export const bindingOf = (edge: string): string => `${registry}/clusters/${edge}`
 
 /** The gateway's files: whom it trusts, and a certificate whose key nobody has. */
 export const trustBundleFile = 'clients.pem'
@@ -59,8 +61,13 @@ export const trusted = (gateway: Hands, hub: Vault): Step => {
 export const forgotten = (hub: HubCluster, edge: string): readonly Task[] => [
   {
     title: `${hub.name} no longer knows ${edge}`,
-    done: async () => ((await hub.vault.list(edges)).includes(edge) ? 'it is in the register' : true),
-    apply: () => hub.vault.remove(`${edges}/${edge}`),
+    async done() {
+      const known = await Promise.all([`${edges}/${edge}`, bindingOf(edge)].map((path) => hub.vault.read(path)))
+      return known.every((one) => one === undefined) ? true : 'it is in the register'
+    },
+    async apply() {
+      for (const path of [`${edges}/${edge}`, bindingOf(edge)]) await hub.vault.remove(path)
+    },
   },
   trusted(hub, hub.vault),
 ]

@@ -10,7 +10,6 @@ import {createX509, readCertificate} from '../../src/tools/x509.ts'
 import {splitPem} from '../support/pem.ts'
 import {fakeWorld, type FakeWorld, fleetOf, fleetPath, remembered} from '../support/fake-world.ts'
 
-
 const text = newLabFleet({edges: 2})
 const x509 = remembered(createX509())
 const waiting = `${fleetPath.replace('lkeobs.yaml', '')}.lkeobs/edge-1/agent/queue/logs`
@@ -51,6 +50,7 @@ test('an edge leaves by these writes, and nothing of it is left', async () => {
       remove edge-1/agent/queue
     hub no longer knows edge-1
       vault of hub: remove lkeobs/edges/edge-1
+      vault of hub: remove lkeobs/clusters/edge-1
     the gateway trusts the issuers of these edges and no one else
       write hub/gateway/clients.pem
     nothing of edge-1 runs
@@ -127,6 +127,7 @@ test('of a hub that cannot be told, the edge stays in the fleet file, so that th
   expect(await world.play(leaving(world))).toMatchInlineSnapshot(`
     "hub no longer knows edge-1
       vault of hub: remove lkeobs/edges/edge-1
+      vault of hub: remove lkeobs/clusters/edge-1
     the gateway trusts the issuers of these edges and no one else
       write hub/gateway/clients.pem
     edge-1 is not in lab/lkeobs.yaml
@@ -164,6 +165,7 @@ describe('on Kubernetes', () => {
         kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/sweep.yaml
       hub no longer knows edge-1
         vault of hub: remove lkeobs/edges/edge-1
+        vault of hub: remove lkeobs/clusters/edge-1
       the gateway trusts the issuers of these edges and no one else
         kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-clients.yaml
         kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
@@ -229,7 +231,11 @@ describe('on Kubernetes', () => {
     ]
     await kube.apply(theirs, {file: '-'})
     await world.play(leaving(world))
-    expect(left(world).filter((key) => !/helm\.release/.test(key)).toSorted()).toMatchInlineSnapshot(`
+    expect(
+      left(world)
+        .filter((key) => !/helm\.release/.test(key))
+        .toSorted(),
+    ).toMatchInlineSnapshot(`
       [
         "ConfigMap//cert-manager/chart-cert-manager",
         "ConfigMap//lkeobs/dashboards",
@@ -244,9 +250,6 @@ describe('on Kubernetes', () => {
         "NetworkPolicy/networking.k8s.io/cert-manager/default-deny",
         "NetworkPolicy/networking.k8s.io/cert-manager/dns",
         "Pod//cert-manager/cert-manager-0",
-        "Pod//lkeobs/canary-0",
-        "Secret//lkeobs/lkeobs-root",
-        "Secret//lkeobs/vault-tls",
       ]
     `)
     expect(world.transcript.filter((line) => /helm uninstall cert-manager/.test(line))).toEqual([])

@@ -204,7 +204,10 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
           (namespace === undefined || object.metadata.namespace === namespace) &&
           selects(labels, object.metadata.labels),
       )
-    const there = async (ref: Ref) => (await settled(context)).get(keyOf(ref, ref.name, ref.namespace))
+    const there = async (ref: Ref) => {
+      if (ref.kind === 'Namespace' && ref.name === 'kube-system') return {...ref, metadata: {name: ref.name, uid: `uid-of-${context}`}}
+      return (await settled(context)).get(keyOf(ref, ref.name, ref.namespace))
+    }
     return {
       target,
       async version() {

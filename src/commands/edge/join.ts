@@ -1,9 +1,10 @@
-import {Args} from '@oclif/core'
+import {Args, Flags} from '@oclif/core'
 import {checkHub, checkPrograms, edgeOf} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {checkBound} from '../../trust/binding.ts'
 import {checkSeal} from '../../trust/seal.ts'
 import {verificationText} from '../../verify/report.ts'
 import {patientTimeoutMs, verify} from '../../verify/verify.ts'
@@ -13,7 +14,13 @@ export default class EdgeJoin extends LkeobsCommand {
   static override examples = ['<%= config.bin %> <%= command.id %> edge-2', '<%= config.bin %> <%= command.id %> edge-2 --dry-run']
   static override args = {name: Args.string({description: 'the edge, as the fleet file calls it', required: true})}
 
-  static override flags = chartFlags
+  static override flags = {
+    ...chartFlags,
+    rebind: Flags.boolean({
+      description: 'let the name mean the cluster that is there now, instead of the one it was bound to',
+      env: 'LKEOBS_REBIND',
+    }),
+  }
 
   async run(): Promise<void> {
     const {args, flags} = await this.parse(EdgeJoin)
@@ -23,6 +30,7 @@ export default class EdgeJoin extends LkeobsCommand {
     await this.check(flags, () => checkPrograms(edge, tools))
     await this.check(flags, () => checkHub(fleet.hub))
     await this.check(flags, () => edge.checked())
+    if (!flags.rebind) await this.check(flags, () => checkBound(fleet.hub, edge))
     await this.check(flags, () => checkSeal(edge, fleet.hub))
     await this.carryOut(
       flags,

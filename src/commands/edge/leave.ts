@@ -4,6 +4,7 @@ import {chartFlags, LkeobsCommand, passwordFlags} from '../../command.ts'
 import {edgeLeave} from '../../plans/edge-leave.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {leaveQuestions, leftText, nothingToLeave} from '../../status/leave-text.ts'
+import {checkBound} from '../../trust/binding.ts'
 import {canForget} from '../../trust/bundle.ts'
 
 // an agent of another version is closed by one of ours
@@ -37,6 +38,7 @@ export default class EdgeLeave extends LkeobsCommand {
     await this.check(flags, () => checkPrograms(edge, tools))
     // a machine needs no room to be left
     await this.check(flags, async () => (edge.site ? edge.checked() : undefined))
+    await this.check(flags, () => checkBound(fleet.hub, edge))
     const reached = await canForget(fleet.hub)
     if (!flags['dry-run'])
       for (const question of leaveQuestions(fleet, name, {reached, queued: abandon ? await edge.queued() : 0, abandon}))

@@ -15,7 +15,7 @@ import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
-import {identityOf} from './identity.ts'
+import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
 import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
 import {mounts, namespaceOf, ports, secretOf} from './names.ts'
@@ -134,6 +134,7 @@ export const opened = ({
     site,
     programs: ['helm', 'kubectl'],
     checked: identity.checked,
+    uid: () => uidOf(kube),
     prepared: () => [
       applied(site, `namespaces on ${name}, with pod security`, 'namespaces.yaml', async () => {
         return namespaces({fleet: site.fleet, cluster: name, role: site.role, ...(await installed())})

@@ -46,6 +46,9 @@ const asked = [
   ...kinds('cert-manager.io/v1', 'Certificate', 'CertificateRequest', 'Issuer'),
   ...kinds('opentelemetry.io/v1alpha1', 'Instrumentation'),
 ]
+const ourNames = new Set([...[agent, ...releases, ...controllers].map(({name}) => name), 'canary', 'sweep'])
+/** Those that carry nobody's mark. */
+const ourSecrets: readonly string[] = ['lkeobs-root', 'vault-tls', 'agent-leaf', 'opentelemetry-operator-controller-manager-service-cert']
 const ours = 'app.kubernetes.io/managed-by=lkeobs'
 const isOurs = ({metadata: {labels}}: KubeObject): boolean => labels?.['app.kubernetes.io/managed-by'] === 'lkeobs'
 
@@ -98,27 +101,22 @@ export const leaving = (
     patienceMs: 180_000,
   })
 
-  /** What somebody else has put into a namespace of ours. */
-  const foreignIn = async (name: string): Promise<readonly KubeObject[]> => {
-    const isHome = homes.includes(name)
-    const names = new Set([agent, ...releases, ...controllers, {name: 'canary'}, {name: 'sweep'}].map((one) => one.name))
-    return (await all([...workloads, ...(isHome ? contents : [])], name)).filter((object) => {
-      const {metadata} = object
-      const {labels = {}, annotations = {}} = metadata
-      const made =
-        isOurs(object) ||
-        metadata['ownerReferences'] !== undefined ||
-        names.has(labels['app.kubernetes.io/instance'] ?? '') ||
-        names.has(annotations['meta.helm.sh/release-name'] ?? '') ||
-        (labels['owner'] === 'helm' && names.has(labels['name'] ?? '')) ||
-        annotations['cert-manager.io/certificate-name'] !== undefined ||
-        labels['app.kubernetes.io/managed-by'] === 'hashicorp-vso' ||
-        metadata.name === 'kube-root-ca.crt' ||
-        // without cert-manager they are ours, too
-        ['lkeobs-root', 'vault-tls', 'agent-leaf', 'opentelemetry-operator-controller-manager-service-cert'].includes(metadata.name)
-      return !made
-    })
+  /** Whether an object is there because of lkeobs, be it that one of our charts or a controller made it for us. */
+  const isMadeForUs = (object: KubeObject): boolean => {
+    const {name, labels = {}, annotations = {}} = object.metadata
+    return (
+      isOurs(object) ||
+      ourNames.has(labels['app.kubernetes.io/instance'] ?? '') ||
+      ourNames.has(annotations['meta.helm.sh/release-name'] ?? '') ||
+      (labels['owner'] === 'helm' && ourNames.has(labels['name'] ?? '')) ||
+      labels['app.kubernetes.io/managed-by'] === 'hashicorp-vso' ||
+      ourSecrets.includes(name)
+    )
   }
+  /** The cluster makes it, or whoever owns it. */
+  const comesByItself = ({metadata}: KubeObject): boolean =>
+    metadata['ownerReferences'] !== undefined || metadata.name === 'kube-root-ca.crt'
+  const inNamespace = (name: string) => all([...workloads, ...(homes.includes(name) ? contents : [])], name)
   /** Nobody but us and the cluster itself ever wrote to it. */
   const isMadeByUs = ({metadata}: KubeObject): boolean =>
     ((metadata['managedFields'] ?? []) as readonly Managed[]).every(
@@ -134,17 +132,14 @@ export const leaving = (
     async apply(tell) {
       const live = await namespaceNow(name)
       if (live === undefined || live.metadata['deletionTimestamp'] !== undefined) return
-      const foreign = await foreignIn(name)
+      const inIt = (await inNamespace(name)).filter((object) => !comesByItself(object))
+      const foreign = inIt.filter((object) => !isMadeForUs(object))
       const ref: Ref = {apiVersion: 'v1', kind: 'Namespace', name}
       if (foreign.length === 0 && isMadeByUs(live)) return kube.remove(ref)
       const what = foreign.map(({kind, metadata}) => `${kind} ${metadata.name}`).join(', ')
       tell(`namespace ${name} stays: ${what === '' ? 'somebody else wrote to it' : `${what} in it`}`, 'lasting')
-      for (const object of await all(
-        [...workloads, ...contents, ...kinds('v1', 'ServiceAccount'), ...kinds('networking.k8s.io/v1', 'NetworkPolicy')],
-        name,
-        ours,
-      ))
-        await kube.remove(refOf(object))
+      const more = await all([...kinds('v1', 'ServiceAccount'), ...kinds('networking.k8s.io/v1', 'NetworkPolicy')], name, ours)
+      for (const object of [...inIt.filter(isMadeForUs), ...more]) await kube.remove(refOf(object))
       // what we had set on it goes with our name
       await kube.apply([{apiVersion: 'v1', kind: 'Namespace', metadata: {name}}], {file: '-'})
     },

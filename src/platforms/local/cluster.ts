@@ -84,7 +84,8 @@ const opened = ({
       const names = processes.map(({name}) => name)
       await checkPorts(cluster, names, tools, path.relative(process.cwd(), file.file) || file.file)
     },
-    prepared: () => [],
+    uid: machine.uid,
+    prepared: () => [machine.hasUid()],
     tidied: () => [machine.logsBounded()],
 
     rootCa: machine.rootCa,
