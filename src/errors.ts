@@ -69,6 +69,12 @@ export const catalogue = {
     why: "A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub's store returns it. The table names the last hop that counted it and what that hop says.",
     fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate; in a lab `lkeobs lab status` shows its process and log file, on Kubernetes `lkeobs hub status` its pods.',
   },
+  'LKO-2002': {
+    exit: exit.notSettled,
+    title: 'The queue of the edge does not drain.',
+    why: 'An edge leaves when its hub has all that its agent has accepted. The agent takes nothing in any more and tries to send, and for minutes the hub has taken nothing. What is queued stays on disk; nothing was removed.',
+    fix: 'Bring the hub or the way to it up, and run `lkeobs edge leave NAME` again. `lkeobs edge join NAME` lets the agent take telemetry in again. `--abandon-queue` gives up what is queued.',
+  },
   'LKO-3001': {
     exit: exit.notReady,
     title: 'A port is taken.',
@@ -200,6 +206,12 @@ export const catalogue = {
     title: 'There is no address to dial.',
     why: 'The LoadBalancer Service of the gateway has no address: the cluster has no controller that gives one, or that controller refuses.',
     fix: 'See `kubectl -n lkeobs describe service otlp`; on a cluster without load balancers name what edges dial in the fleet file (hub.endpoint).',
+  },
+  'LKO-3116': {
+    exit: exit.notReady,
+    title: 'The name means another cluster.',
+    why: 'The first time an edge joins, the hub remembers which cluster its name means: by the UID of the namespace kube-system, or in a lab by an id in its state folder. What was found now is another cluster: a wrong context, a changed kubeconfig, or a cluster that was made anew. Nothing was changed.',
+    fix: 'Mend platform.kubernetes.context or platform.kubernetes.kubeconfig in the fleet file. Where the cluster was made anew on purpose, bind the name to it with `lkeobs edge join NAME --rebind`.',
   },
   'LKO-4001': {
     exit: exit.notReady,

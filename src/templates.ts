@@ -60,6 +60,12 @@ export type Templates = {
       readonly text: string
     }
   }
+  'kubernetes/objects/sweep.yaml': {
+    readonly namespace: string
+    readonly image: string
+    readonly above: string
+    readonly folder: string
+  }
   'kubernetes/objects/canary.yaml': {readonly namespace: string; readonly image: string}
   'kubernetes/objects/instrumentation.yaml': {readonly namespace: string; readonly endpoint: string; readonly resources: object}
 }

@@ -40,6 +40,7 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     vault: {address: 'https://vault:8200', host: 'vault', ca: 'gateway-vault-ca'},
     leaf: {name: 'gateway-leaf', mount: 'pki', path: 'issue/gateway', params: {ttl: '24h'}, refreshAfter: '57600s', text: odd},
   },
+  'kubernetes/objects/sweep.yaml': {namespace: 'lkeobs-node', image: odd, above: '/var/lib', folder: odd},
   'kubernetes/objects/canary.yaml': {namespace: 'lkeobs', image: odd},
   'kubernetes/objects/instrumentation.yaml': {namespace: 'lkeobs', endpoint: odd, resources: {limits: {cpu: '1'}}},
 }

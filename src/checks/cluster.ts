@@ -1,7 +1,7 @@
 import type {KubernetesCluster} from '../fleet/schema.ts'
 import {type Controller, identityOf} from '../platforms/kubernetes/identity.ts'
 import type {Site} from '../platforms/kubernetes/site.ts'
-import type {Kube, KubeObject} from '../tools/kube/kube.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {kubectl} from '../tools/kube/kubectl.ts'
 import {charts} from './charts.ts'
 import {type Check, failed, not, ok, skipped, warning} from './check.ts'
@@ -18,10 +18,6 @@ export type Subject = {
   /** The clusters of the fleet that are looked at, and what each is to Kubernetes. */
   readonly uids: () => Promise<ReadonlyMap<string, string | undefined>>
 }
-
-/** The only thing about a cluster that never changes and that no two have in common. */
-export const uidOf = async (kube: Kube): Promise<string | undefined> =>
-  (await kube.read({apiVersion: 'v1', kind: 'Namespace', name: 'kube-system'}))?.metadata['uid'] as string | undefined
 
 const answers: Check<Subject> = {
   id: 'api-server',

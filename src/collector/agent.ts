@@ -1,7 +1,8 @@
-import type {CollectorConfig, Settings} from './config.ts'
+import {type CollectorConfig, type Settings, signals} from './config.ts'
 import {gpuReceiver, nodeName, nodeProcessors, nodeReceivers, type NodeWish} from './node.ts'
 import {durable, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
 import {ownTelemetry} from './telemetry.ts'
+import {toHub} from './queue.ts'
 
 export type AgentWish = {
   readonly edge: string
@@ -53,16 +54,42 @@ const identity = (edge: string): Settings => ({
   attributes: ['lkeobs.edge', 'k8s.cluster.name'].map((key) => ({key, value: edge, action: 'upsert'})),
 })
 
+const own = ({host, counters, edge, node}: AgentWish) => ({
+  host,
+  counters,
+  resource: {'service.name': 'agent', 'service.instance.id': node ? `${edge}/${nodeName}` : edge},
+})
+
+/** A pipeline has to have a receiver: this one is on a port that nobody is told of, and that nobody outside of its pod reaches. */
+const nobody = {'otlp/nobody': {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}
+
+/** The agent of an edge that leaves: it takes nothing in, and sends what it has. Exporter and storage are the agent's, or it would not find its queue. */
+export const closedAgentConfig = (wish: AgentWish): CollectorConfig => {
+  const {extensions, exporters, service} = agentConfig(wish)
+  const pipeline = {receivers: Object.keys(nobody), processors: [], exporters: Object.keys(exporters)}
+  return {
+    extensions,
+    receivers: nobody,
+    processors: {},
+    exporters,
+    service: {
+      extensions: service.extensions,
+      pipelines: Object.fromEntries(signals.map((signal) => [signal, pipeline])),
+      telemetry: ownTelemetry(own(wish)),
+    },
+  }
+}
+
 /** OTLP, host metrics and log files of an edge, to the gateway by mutual TLS. */
 export const agentConfig = (wish: AgentWish): CollectorConfig => {
   const {node} = wish
   const pipeline = (...receivers: string[]) => ({
     receivers,
     processors: ['memory_limiter', ...(node ? ['k8s_attributes', 'resource/node'] : []), 'resource/identity'],
-    exporters: ['otlp_grpc/hub'],
+    exporters: [toHub],
   })
   // what is about the whole cluster is of no pod, least of all of the one that sends it
-  const clusterPipeline = {receivers: ['otlp/cluster'], processors: ['memory_limiter', 'resource/identity'], exporters: ['otlp_grpc/hub']}
+  const clusterPipeline = {receivers: ['otlp/cluster'], processors: ['memory_limiter', 'resource/identity'], exporters: [toHub]}
   return {
     extensions: {
       health_check: {endpoint: wish.health},
@@ -79,7 +106,7 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
     },
     processors: {memory_limiter: memoryLimiter, ...(node && nodeProcessors), 'resource/identity': identity(wish.edge)},
     exporters: {
-      'otlp_grpc/hub': {
+      [toHub]: {
         ...durable,
         endpoint: wish.gateway,
         compression: 'zstd',
@@ -96,12 +123,7 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
         traces: pipeline('otlp'),
         ...(node && {'metrics/cluster': clusterPipeline, 'logs/cluster': clusterPipeline}),
       },
-      telemetry: ownTelemetry({
-        host: wish.host,
-        counters: wish.counters,
-        otlp: `http://${wish.http}`,
-        resource: {'service.name': 'agent', 'service.instance.id': node ? `${wish.edge}/${nodeName}` : wish.edge},
-      }),
+      telemetry: ownTelemetry({...own(wish), otlp: `http://${wish.http}`}),
     },
   }
 }

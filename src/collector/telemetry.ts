@@ -4,8 +4,8 @@ import type {Settings} from './config.ts'
 export const ownTelemetry = (at: {
   readonly host: string
   readonly counters: number
-  /** `http://host:port` of an OTLP receiver of its own. */
-  readonly otlp: string
+  /** `http://host:port` of an OTLP receiver of its own; left out where it has none. */
+  readonly otlp?: string
   readonly resource: Readonly<Record<string, string>>
 }): Settings => ({
   resource: at.resource,
@@ -14,7 +14,7 @@ export const ownTelemetry = (at: {
     level: 'normal',
     readers: [
       {pull: {exporter: {prometheus: {host: at.host, port: at.counters, without_type_suffix: true, without_units: true}}}},
-      {periodic: {interval: 10_000, exporter: {otlp: {protocol: 'http/protobuf', endpoint: at.otlp}}}},
+      ...(at.otlp === undefined ? [] : [{periodic: {interval: 10_000, exporter: {otlp: {protocol: 'http/protobuf', endpoint: at.otlp}}}}]),
     ],
   },
 })

@@ -1,5 +1,5 @@
 import {literal} from '../collector/config.ts'
-import {agentConfig} from '../collector/agent.ts'
+import {agentConfig, closedAgentConfig} from '../collector/agent.ts'
 
 import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
@@ -20,7 +20,15 @@ export const hubCaFile = 'hub-ca.pem'
  */
 const gates = ['--feature-gates=stanza.synchronousLogEmitter']
 
-export const agent = (edge: string, at: Place, gateway: string, logs: readonly string[]): Component => ({
+export type LocalAgentWish = {
+  readonly edge: string
+  readonly gateway: string
+  readonly logs: readonly string[]
+  /** It takes nothing in any more. */
+  readonly closed?: boolean
+}
+
+export const agent = (at: Place, {edge, gateway, logs, closed = false}: LocalAgentWish): Component => ({
   name: 'agent',
   title: 'agent',
   program: 'otelcol',
@@ -28,7 +36,7 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
   files: {
     'agent.yaml': toYaml(
       literal(
-        agentConfig({
+        (closed ? closedAgentConfig : agentConfig)({
           edge,
           gateway,
           gatewayCa: at.file(hubCaFile),
@@ -46,7 +54,7 @@ export const agent = (edge: string, at: Place, gateway: string, logs: readonly s
     ),
   },
   restartOn: [hubCaFile, credentialFile],
-  url: `http://${at.address('http')}`,
+  ...(!closed && {url: `http://${at.address('http')}`}),
   ready: answers(`http://${at.address('health')}`),
 })
 

@@ -1,4 +1,4 @@
-import {Document, isMap, isNode, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
+import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
 import {parseFleet} from './load.ts'
 import {portsOfEdge, portsOfHub} from './clashes.ts'
 import type {EdgeInput, HubElsewhere} from './schema.ts'
@@ -31,16 +31,21 @@ const asFlow = (edge: EdgeInput, isJson: boolean): string => {
 
 const splice = (text: string, from: number, to: number, added: string): string => text.slice(0, from) + added + text.slice(to)
 
-/** Puts lines after the line a value ends on, and after the comments below it that are indented deeper. */
+/** Where the lines of a value end: after the line it ends on, and after the comments below it that are indented deeper. */
+const endOfLines = (text: string, valueEnd: number, indent: number): number => {
+  const atLineStart = text[valueEnd - 1] === '\n'
+  const endOfLine = atLineStart ? valueEnd - 1 : text.indexOf('\n', valueEnd)
+  if (endOfLine === -1) return text.length
+  const rest = text.slice(endOfLine + 1)
+  const comments = new RegExp(`^(?:(?:[ \\t]*\\r?\\n)*[ ]{${indent + 1},}#[^\\n]*(?:\\n|$))*`).exec(rest)?.[0] ?? ''
+  return endOfLine + 1 + comments.length
+}
+
+/** Puts lines after those of a value. */
 const insertLines = (text: string, valueEnd: number, indent: number, added: string): string => {
   const newline = text.includes('\r\n') ? '\r\n' : '\n'
   const lines = added.replaceAll('\n', newline)
-  const atLineStart = text[valueEnd - 1] === '\n'
-  const endOfLine = atLineStart ? valueEnd - 1 : text.indexOf('\n', valueEnd)
-  if (endOfLine === -1) return `${text}${newline}${lines}`
-  const rest = text.slice(endOfLine + 1)
-  const comments = new RegExp(`^(?:(?:[ \\t]*\\r?\\n)*[ ]{${indent + 1},}#[^\\n]*(?:\\n|$))*`).exec(rest)?.[0] ?? ''
-  const at = endOfLine + 1 + comments.length
+  const at = endOfLines(text, valueEnd, indent)
   return splice(text, at, at, text[at - 1] === '\n' ? lines : `${newline}${lines}`)
 }
 
@@ -82,6 +87,31 @@ const checked = (text: string): string => {
 
 /** The text with one more edge; every other byte stays. LKO-1002 where the edge does not fit into the fleet. */
 export const addEdge = (text: string, edge: EdgeInput): string => checked(addEdges(text, [edge]))
+
+/** Takes the lines of one item away; of the comments, those in it. A list that was its only item becomes an empty one. */
+const outOfBlock = (text: string, list: YAMLSeq, at: number, colon: number): string => {
+  const token = list.srcToken?.type === 'block-seq' ? list.srcToken : undefined
+  const dash = token?.items.flatMap(({start}) => start.filter(({type}) => type === 'seq-item-ind'))[at]?.offset ?? 0
+  const left = splice(text, text.lastIndexOf('\n', dash) + 1, endOfLines(text, endOf(list.items[at]), token?.indent ?? 0), '')
+  return list.items.length === 1 ? splice(left, colon, colon, ' []') : left
+}
+
+const outOfFlow = (text: string, {items: all}: YAMLSeq, at: number): string => {
+  const [before, after] = [all[at - 1], all[at + 1]]
+  const from = after === undefined && before !== undefined ? endOf(before) : startOf(all[at])
+  return splice(text, from, after === undefined ? endOf(all[at]) : startOf(after), '')
+}
+
+/** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */
+export const withoutEdge = (text: string, name: string): string => {
+  const at = parseFleet(text, shownName).edges.findIndex((edge) => edge.name === name)
+  const {contents: root} = parseDocument(text, {keepSourceTokens: true})
+  const pair = isMap(root) ? root.items.find(({key}) => isScalar(key) && key.value === 'edges') : undefined
+  if (at === -1 || !isSeq(pair?.value)) return text
+  const list = pair.value
+  const colon = pair.srcToken?.sep?.find(({type}) => type === 'map-value-ind')?.offset ?? 0
+  return checked(list.flow ? outOfFlow(text, list, at) : outOfBlock(text, list, at, colon + 1))
+}
 
 /** The text with edges on this machine added until there are `wanted`, on ports nobody else has. Never takes one away. */
 export const withLabEdges = (text: string, wanted: number): string => {

@@ -225,8 +225,8 @@ const sending = (hub: HubCluster, wish: AcceptWish, {http}: Tools, issuerSteps: 
     const sent = await folder.read('canaries')
     if (!sent) return
     const stores = await hub.stores()
-    const known = await folder.read('seen')
-    const before: Partial<Record<Signal, number | null>> = known?.run === sent.run ? known.back : {}
+    const seen = await folder.read('seen')
+    const before: Partial<Record<Signal, number | null>> = seen?.run === sent.run ? seen.back : {}
     const now = await Promise.all(
       signals.map(async (signal) => {
         const at =

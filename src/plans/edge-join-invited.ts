@@ -138,7 +138,7 @@ export const edgeJoinInvited = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish,
 /** All but the issuer came with the answer, when the gateways knew it. */
 const byPapers = (hub: HubCluster, edge: EdgeCluster, signer: Signer): Above => ({
   signer,
-  seals: edge.seal === 'transit' ? [sealCaHanded(hub, edge)] : [],
+  before: edge.seal === 'transit' ? [sealCaHanded(hub, edge)] : [],
   known: [],
   admitted: [],
   settled: [],

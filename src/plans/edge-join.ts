@@ -3,6 +3,7 @@ import type {Plan, Task} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import {registered, trusted} from '../trust/bundle.ts'
 import {asking, handing, known} from '../trust/credential.ts'
+import {bound} from '../trust/binding.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
 import {issuer, issuerOf, mounted, type Signer, written} from '../trust/pki.ts'
 import {sealedByHub, sealsMounted} from '../trust/seal.ts'
@@ -14,8 +15,8 @@ const issuerDays = 365
 export type Above = {
   /** Signs the edge's issuer. */
   readonly signer: Signer
-  /** What lets the hub's Vault unseal that of the edge. */
-  readonly seals: readonly Task[]
+  /** What has to be so before its Vault starts. */
+  readonly before: readonly Task[]
   /** What makes the edge known to the hub, once it has its issuer. */
   readonly known: readonly Task[]
   /** What has to be so before its agent may send. */
@@ -49,7 +50,7 @@ export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => {
       certificate: async () => (await issuerOf(hub.vault, 'pki_edge')) ?? '',
       sign: (csr) => edgeIssuerSigned(hub.vault, edge.name, csr),
     },
-    seals: edge.seal === 'transit' ? sealedByHub(hub, edge) : [],
+    before: [bound(hub, edge), ...(edge.seal === 'transit' ? sealedByHub(hub, edge) : [])],
     // before the issuer: an edge with an issuer and no key is one from before there were credentials
     known: [made, registered(hub.vault, edge.name, async () => (await issuerOf(edge.vault, 'pki')) ?? '')],
     admitted: [taken, given],
@@ -61,11 +62,11 @@ export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => {
 export const admitted = (hub: HubCluster): readonly Task[] => [trusted(hub, hub.vault), known(hub, hub.vault)]
 
 /** Its Vault, its issuer, its leaf, and the hub's knowledge of it. Touches nothing that edges share, so many can do it at once. */
-export const edgeIdentity = ({signer, seals, known: steps}: Above, edge: EdgeCluster): readonly Task[] => {
+export const edgeIdentity = ({signer, before, known: steps}: Above, edge: EdgeCluster): readonly Task[] => {
   const {name, vault} = edge
   return [
     ...edge.prepared(),
-    ...seals,
+    ...before,
     ...vaultUp(edge),
     mounted(vault, `PKI of ${name}`, 'pki', 'pki', issuerDays),
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signer),
@@ -78,10 +79,10 @@ export const edgeIdentity = ({signer, seals, known: steps}: Above, edge: EdgeClu
 
 /** What comes after the gateway knows it: the agent, which sends. */
 export const edgeAgent = (
-  {admitted: before, settled}: Above,
+  {admitted: first, settled}: Above,
   hub: Pick<HubCluster, 'name' | 'rootCa'>,
   edge: EdgeCluster,
-): readonly Task[] => [...before, ...edge.agentRuns(hub), ...settled, ...edge.tidied()]
+): readonly Task[] => [...first, ...edge.agentRuns(hub), ...settled, ...edge.tidied()]
 
 /** The certificate of an edge's issuer. Whatever the request says of itself, it becomes the issuer of this edge, with no CA below it. */
 export const edgeIssuerSigned = async (hub: Vault, edge: string, csr: string): Promise<string> => {

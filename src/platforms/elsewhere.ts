@@ -31,6 +31,7 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
   return {
     name,
     role: 'hub',
+    elsewhere: true,
     programs: [],
     checked: async () => undefined,
     prepared: () => [],
@@ -59,5 +60,6 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     storesRun: () => [],
     gatewayRuns: () => [],
     knock: awayLater,
+    uid: awayLater,
   }
 }

@@ -49,6 +49,8 @@ export type Cluster = {
   readonly programs: readonly ProgramName[]
   /** Throws where something must be so before anything is changed, and is not. Only reads. */
   checked(): Promise<void>
+  /** What only this cluster has, and keeps as long as it is there; undefined before it has it. */
+  uid(): Promise<string | undefined>
   /** What everything else stands on. */
   prepared(): readonly Task[]
   /** What is left to do when everything runs. */
@@ -104,6 +106,8 @@ export type Stores = {readonly prometheus: string; readonly loki: string; readon
 
 export type HubCluster = Cluster & {
   readonly role: 'hub'
+  /** Looked after from another fleet file: nothing there can be seen or changed from here. */
+  readonly elsewhere?: true
   /** What edges dial, `host:port`. */
   endpoint(): Promise<string>
   /** Good until the command ends. */
@@ -128,6 +132,14 @@ export type EdgeCluster = Cluster & {
   agentRuns(hub: Pick<HubCluster, 'name' | 'rootCa'>): readonly Task[]
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
+  /** Its agents take nothing in any more, and send what they have. So, too, where they and their queues are gone. */
+  closed(): readonly Task[]
+  /** Items that its agents have accepted and the hub has not; 0 where no queue is left, undefined where an agent does not say. */
+  queued(): Promise<number | undefined>
+  /** Its agents are gone, and their queues with whatever is in them. */
+  queueGone(): readonly Task[]
+  /** All else that was made on it is gone; what is somebody else's is left. */
+  removed(): readonly Task[]
   /** Sends a canary from where workloads are. `true` when the agent accepted it, otherwise why not. */
   sendCanary(signal: Signal, canary: Canary): Promise<true | string>
 }

@@ -56,6 +56,8 @@ export type Vault = {
   list(path: string): Promise<readonly string[]>
   /** The `data` of the answer, or its `auth` where a token was made. */
   write<T extends object>(path: string, data?: Readonly<Record<string, unknown>>): Promise<T>
+  /** What is not there is gone already. */
+  remove(path: string): Promise<void>
   /** A question that Vault wants as a POST: it changes nothing. Undefined where there is no answer. */
   lookup<T extends object>(path: string, data: Readonly<Record<string, unknown>>): Promise<T | undefined>
   /** Whether the login is accepted. Throws LKO-5001 when nobody answers. */
@@ -96,6 +98,7 @@ type Client = {
   read(path: string): Promise<unknown>
   list(path: string): Promise<unknown>
   write(path: string, data: unknown): Promise<unknown>
+  delete(path: string): Promise<unknown>
   request(options: {method: string; path: string; json?: unknown; headers?: Record<string, string>}): Promise<unknown>
 }
 
@@ -274,6 +277,9 @@ export const openVault: OpenVault = (target) => {
       const {data: kept, auth} = answer === '' || answer === undefined ? {} : answer
       return (kept ?? auth ?? {}) as T
     },
+    async remove(path) {
+      await asked(address, `remove ${path}`, (await loggedIn()).delete(path))
+    },
     async lookup<T>(path: string, data: Readonly<Record<string, unknown>>) {
       const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, (await loggedIn()).write(path, data))
       return answer === '' ? undefined : answer?.data
@@ -346,6 +352,9 @@ export const dryVault =
         })
         record(`bao write -address=${target.address} ${[path, ...words].join(' ')}`)
         return standIn<T>(path)
+      },
+      async remove(path) {
+        record(`bao delete -address=${target.address} ${path}`)
       },
       async request(request) {
         if (request.method === 'GET') return vault.request(request)

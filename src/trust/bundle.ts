@@ -1,9 +1,10 @@
 import {hubCaFile} from '../components/agent.ts'
-import type {Cluster} from '../platforms/platform.ts'
-import type {Step} from '../steps/step.ts'
+import type {Cluster, HubCluster} from '../platforms/platform.ts'
+import type {Step, Task} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
 import type {X509} from '../tools/x509.ts'
-import {amend, entries, entryOf} from './register.ts'
+import {known} from './credential.ts'
+import {amend, bindingOf, edgesKnown, entries, entryOf, entryPath} from './register.ts'
 
 /** The gateway's files: whom it trusts, and a certificate whose key nobody has. */
 export const trustBundleFile = 'clients.pem'
@@ -26,9 +27,9 @@ export const nobody = (gateway: Hands, x509: X509): Step => ({
 export const registered = (hub: Vault, name: string, current: () => Promise<string>): Step => ({
   title: `the hub knows the issuer of ${name}`,
   async done() {
-    const known = await entryOf(hub, name)
-    if (known.issuer === undefined) return 'not yet'
-    return known.issuer === (await current()) ? true : 'it knows another one'
+    const found = await entryOf(hub, name)
+    if (found.issuer === undefined) return 'not yet'
+    return found.issuer === (await current()) ? true : 'it knows another one'
   },
   apply: async () => amend(hub, name, {issuer: await current()}),
 })
@@ -44,6 +45,30 @@ export const trusted = (gateway: Hands, hub: Vault): Step => {
     done: async () => ((await gateway.read('gateway', trustBundleFile)) === (await wish()) ? true : 'its bundle is another'),
     apply: async () => gateway.hand('gateway', trustBundleFile, await wish()),
   }
+}
+
+/** The hub no longer knows the edge: what lets it in is out of the register, its issuer out of the gateway's bundle, and its credential is refused. */
+export const forgotten = (hub: HubCluster, edge: string): readonly Task[] => [
+  {
+    title: `${hub.name} no longer knows ${edge}`,
+    async done() {
+      const found = await Promise.all([entryPath(edge), bindingOf(edge)].map((path) => hub.vault.read(path)))
+      return found.every((one) => one === undefined) ? true : 'it is in the register'
+    },
+    async apply() {
+      for (const path of [entryPath(edge), bindingOf(edge)]) await hub.vault.remove(path)
+    },
+  },
+  trusted(hub, hub.vault),
+  known(hub, hub.vault),
+]
+
+/** Whether the register can be written from here; asks for the password before anything else is done, where it is asked for at all. */
+export const canForget = async ({vault, elsewhere}: HubCluster): Promise<boolean> => {
+  if (elsewhere) return false
+  if ((await vault.sealStatus())?.sealed !== false) return false
+  await edgesKnown(vault)
+  return true
 }
 
 /** The agent trusts the hub by its root CA, handed to it. */

@@ -5,6 +5,10 @@ import type {Vault} from '../tools/vault.ts'
 export const registry = 'lkeobs'
 const edges = `${registry}/edges`
 
+/** Where it knows an edge by its name, and which cluster that name means. */
+export const entryPath = (edge: string): string => `${edges}/${edge}`
+export const bindingOf = (edge: string): string => `${registry}/clusters/${edge}`
+
 /** What the hub knows of an edge. */
 export type Entry = {
   /** Who signs its leaves (PEM). */
@@ -15,7 +19,7 @@ export type Entry = {
   readonly unbound?: boolean
 }
 
-export const entryOf = async (hub: Vault, edge: string): Promise<Entry> => (await hub.read<Entry>(`${edges}/${edge}`)) ?? {}
+export const entryOf = async (hub: Vault, edge: string): Promise<Entry> => (await hub.read<Entry>(entryPath(edge))) ?? {}
 
 /** Who is in it. */
 export const edgesKnown = async (hub: Vault): Promise<readonly string[]> => (await hub.list(edges)).toSorted()
@@ -31,7 +35,7 @@ export const amend = async (
   change: {readonly [Field in keyof Entry]: Entry[Field] | undefined},
 ): Promise<void> => {
   const fields = Object.entries({...(await entryOf(hub, edge)), ...change}).filter(([, value]) => value !== undefined)
-  await hub.write(`${edges}/${edge}`, Object.fromEntries(fields))
+  await hub.write(entryPath(edge), Object.fromEntries(fields))
 }
 
 /** An edge that joined before there were credentials would be refused, and lose what it sends. */

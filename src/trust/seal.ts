@@ -57,7 +57,7 @@ export const sealedByHub = (hub: HubCluster, edge: EdgeCluster): readonly Task[]
 /** The hub's part of it. `hasToken`: whether the edge was given a token for a key before. */
 export const sealKept = (hub: HubCluster, edge: string, hasToken: () => Promise<boolean>): readonly Task[] => [
   sealKey(hub, edge, hasToken),
-  written(hub.vault, `policy of that key: ${edge} may use it, nothing else`, `sys/policies/acl/${policyOf(edge)}`, {
+  written(hub.vault, `policy of that key: ${edge} may use it, nothing else`, `sys/policies/acl/${sealPolicyOf(edge)}`, {
     policy: sealPolicy(edge),
   }),
 ]
@@ -72,7 +72,7 @@ export const sealCaHanded = (hub: Pick<HubCluster, 'name' | 'rootCa'>, edge: Edg
 /** A token that may use the key of this edge, and renew itself. */
 export const newSealToken = async (hub: Vault, edge: string): Promise<Secret> => {
   const {client_token: token} = await hub.write<{client_token: string}>('auth/token/create-orphan', {
-    policies: [policyOf(edge)],
+    policies: [sealPolicyOf(edge)],
     period: `${tokenPeriodSeconds}s`,
     no_default_policy: true,
     display_name: `seal-${edge}`,
@@ -80,7 +80,7 @@ export const newSealToken = async (hub: Vault, edge: string): Promise<Secret> =>
   return new Secret(token)
 }
 
-const policyOf = (edge: string): string => `lkeobs-seal-${edge}`
+export const sealPolicyOf = (edge: string): string => `lkeobs-seal-${edge}`
 
 /** Renewing is what OpenBao does with the token by itself; it is given up for good when the first try is refused. */
 const sealPolicy = (edge: string): string =>
@@ -145,7 +145,7 @@ const sealToken = (hub: Vault, edge: EdgeCluster): Step => ({
   async done() {
     const known = await sealTokenOf(hub, edge)
     if (typeof known === 'string') return known
-    if (!known.orphan || known.period !== tokenPeriodSeconds || known.policies.join() !== policyOf(edge.name)) return 'of another kind'
+    if (!known.orphan || known.period !== tokenPeriodSeconds || known.policies.join() !== sealPolicyOf(edge.name)) return 'of another kind'
     // while its holder runs it is renewed at two thirds
     return known.ttl > tokenPeriodSeconds / 4 ? true : 'it was not renewed'
   },

@@ -1,5 +1,6 @@
 import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import {counted, type Signal} from '../collector/config.ts'
+import {toHub} from '../collector/queue.ts'
 import {orElse} from '../errors.ts'
 import {count} from '../output.ts'
 import type {Counters} from '../tools/stores.ts'
@@ -11,7 +12,7 @@ export type Snapshot = {readonly agent: Counters | undefined; readonly gateway: 
 export type LastHop = {readonly hop: string; readonly reason: string}
 
 /** The exporters on the way, by collector. */
-const toGateway = 'otlp_grpc/hub'
+const toGateway = toHub
 const toStore = {metrics: 'otlp_http/prometheus', logs: 'otlp_http/loki', traces: 'otlp_grpc/tempo'} as const satisfies Record<
   Signal,
   string
@@ -78,7 +79,7 @@ const known: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** What an exporter last complained about in the collector's log. */
-const complaint = async (cluster: Cluster, collector: string, exporter: string, sinceMs: number): Promise<string> => {
+export const complaint = async (cluster: Cluster, collector: string, exporter: string, sinceMs: number): Promise<string> => {
   const lines = await cluster.log(collector, 400)
   // an exporter that retries says so only every few seconds
   const recent = lines.filter(

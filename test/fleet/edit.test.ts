@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest'
 import {LkeobsError} from '../../src/errors.ts'
-import {addEdge, newLabFleet, withLabEdges} from '../../src/fleet/edit.ts'
+import {addEdge, newLabFleet, withLabEdges, withoutEdge} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 
 const edge = {name: 'edge-9', platform: {local: {ports: 20_000}}}
@@ -122,5 +122,44 @@ describe('a lab grows', () => {
         '  - name: edge-4\n    platform: {local: {ports: 14535}}\n',
       ].join(''),
     )
+  })
+})
+
+describe('an edge is taken out', () => {
+  const platform = (ports: number) => `platform: {local: {ports: ${ports}}}`
+  const item = (name: string, ports: number) => `  - name: ${name} # its own\n    ${platform(ports)}\n    # of its own, too\n`
+
+  test.for([
+    [
+      'the first',
+      'a',
+      `${hub}# all\nedges:\n  # a\n${item('a', 20_000)}  # b\n${item('b', 20_010)}# end\n`,
+      `${hub}# all\nedges:\n  # a\n  # b\n${item('b', 20_010)}# end\n`,
+    ],
+    ['the last', 'b', `${hub}edges:\n${item('a', 20_000)}\n${item('b', 20_010)}`, `${hub}edges:\n${item('a', 20_000)}\n`],
+    ['the only one', 'a', `${hub}edges: # all\n${item('a', 20_000)}# end\n`, `${hub}edges: [] # all\n# end\n`],
+    ['without indent', 'a', `edges:\n- name: a\n  ${platform(20_000)}\n${hub}`, `edges: []\n${hub}`],
+    [
+      'in brackets',
+      'b',
+      `${hub}edges: [{name: a, ${platform(20_000)}}, {name: b, ${platform(20_010)}}] # all\n`,
+      `${hub}edges: [{name: a, ${platform(20_000)}}] # all\n`,
+    ],
+    [
+      'first in brackets',
+      'a',
+      `${hub}edges: [{name: a, ${platform(20_000)}}, {name: b, ${platform(20_010)}}]\n`,
+      `${hub}edges: [{name: b, ${platform(20_010)}}]\n`,
+    ],
+    ['nobody', 'c', `${hub}edges:\n${item('a', 20_000)}`, `${hub}edges:\n${item('a', 20_000)}`],
+  ] as const)('%s', ([, name, text, left]) => {
+    expect(withoutEdge(text, name)).toBe(left)
+    const windows = text.replaceAll('\n', '\r\n')
+    expect(withoutEdge(windows, name)).toBe(left.replaceAll('\n', '\r\n'))
+  })
+
+  test('what was added is taken out again, wherever it was put', () => {
+    for (const text of [newLabFleet({edges: 0}), newLabFleet({edges: 2}), `${hub}edges: []`])
+      expect(parseFleet(withoutEdge(addEdge(text, edge), edge.name), 'lkeobs.yaml')).toEqual(parseFleet(text, 'lkeobs.yaml'))
   })
 })

@@ -75,7 +75,7 @@ test.for<readonly [line: number, text: string, wrong: string]>([
   [
     5,
     '  platform: {lke: {region: us-ord}}',
-    '5:13 hub.platform: expected one of local, kubernetes, got none\n5:14 hub.platform.lke: Unrecognized key: "lke"; valid here: local, kubernetes',
+    '5:13 hub.platform: expected one of local, kubernetes, elsewhere, got none\n5:14 hub.platform.lke: Unrecognized key: "lke"; valid here: local, kubernetes, elsewhere',
   ],
   [5, '  platform: local', '5:13 hub.platform: expected map, got string "local"'],
   [5, '  platform: {local: {ports: 80}}', '5:29 hub.platform.local.ports: expected at least 1024, got number 80'],

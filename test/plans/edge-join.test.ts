@@ -31,7 +31,11 @@ const certificates = (pem: string) => splitPem(pem).flatMap((one) => readCertifi
 test('an edge joins by these writes, and by none the second time', async () => {
   const world = await worldWithHub()
   expect(await world.play(joining(world, 'edge-2'))).toMatchInlineSnapshot(`
-    "root CA of edge-2 (its key in a file: this is a lab)
+    "edge-2 can be told from every other cluster
+      write edge-2/id
+    hub knows which cluster edge-2 is
+      vault of hub: lkeobs/clusters/edge-2 uid=‹id›
+    root CA of edge-2 (its key in a file: this is a lab)
       write edge-2/ca/ca.key (secret)
       write edge-2/ca/ca.pem
     seal key of Vault on edge-2 (in a file beside its data: this is a lab)
@@ -112,7 +116,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "would run: 21",
+        "would run: 23",
         "holds: 6",
       ]
     `)

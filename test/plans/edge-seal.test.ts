@@ -38,6 +38,7 @@ test('the hub makes key, policy and token before the Vault of the edge starts; a
   expect(lines.slice(0, started).filter((line) => /vault of hub|edge-1\/vault\//.test(line))).toMatchInlineSnapshot(`
     [
       "  vault of hub: sys/mounts/seals type=transit config={"max_lease_ttl":"0s"}",
+      "  vault of hub: lkeobs/clusters/edge-1 uid=‹id›",
       "  vault of hub: seals/keys/edge-1 type=aes256-gcm96",
       "  vault of hub: sys/policies/acl/lkeobs-seal-edge-1 policy='path "seals/encrypt/edge-1" {capabilities = ["update"]}",
       "  write edge-1/vault/seal-ca.pem",

@@ -27,7 +27,9 @@ const worldWithHub = async () => {
 test('a hub is made by these writes, and by none the second time', async () => {
   const world = fakeWorld({x509})
   expect(await world.play(hubIn(world))).toMatchInlineSnapshot(`
-    "root CA of hub (its key in a file: this is a lab)
+    "hub can be told from every other cluster
+      write hub/id
+    root CA of hub (its key in a file: this is a lab)
       write hub/ca/ca.key (secret)
       write hub/ca/ca.pem
     seal key of Vault on hub (in a file beside its data: this is a lab)

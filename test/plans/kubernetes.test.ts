@@ -117,6 +117,8 @@ test('an edge joins by these writes, and by none the second time', async () => {
       helm upgrade --install cert-manager oci://quay.io/jetstack/charts/cert-manager --version v1.21.1 --namespace cert-manager --kube-context edge-1 -f edges/edge-1/cert-manager.values.yaml
     Vault Secrets Operator on edge-1
       helm upgrade --install vault-secrets-operator vault-secrets-operator --repo https://helm.releases.hashicorp.com --version 1.4.1 --namespace vault-secrets-operator --kube-context edge-1 -f edges/edge-1/vault-secrets-operator.values.yaml
+    hub knows which cluster edge-1 is
+      vault of hub: lkeobs/clusters/edge-1 uid=uid-of-edge-1
     root CA of edge-1, kept by cert-manager
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/root-ca.yaml
     seal key of Vault on edge-1 (in a Secret)

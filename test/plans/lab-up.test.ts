@@ -22,6 +22,8 @@ test('a lab of one edge comes up by these writes, and by none the second time', 
     "fleet file lab/lkeobs.yaml
       write .gitignore
       write lkeobs.yaml (0644)
+    hub can be told from every other cluster
+      write hub/id
     root CA of hub (its key in a file: this is a lab)
       write hub/ca/ca.key (secret)
       write hub/ca/ca.pem
@@ -93,6 +95,10 @@ test('a lab of one edge comes up by these writes, and by none the second time', 
     gateway on hub
       write hub/gateway/gateway.yaml
       start hub/gateway: otelcol --config=hub/gateway/gateway.yaml
+    edge-1 can be told from every other cluster
+      write edge-1/id
+    hub knows which cluster edge-1 is
+      vault of hub: lkeobs/clusters/edge-1 uid=‹id›
     root CA of edge-1 (its key in a file: this is a lab)
       write edge-1/ca/ca.key (secret)
       write edge-1/ca/ca.pem
@@ -183,7 +189,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
     .toMatchInlineSnapshot(`
       [
         "holds: 15",
-        "would run: 72",
+        "would run: 77",
       ]
     `)
   expect(world.transcript).toEqual([])

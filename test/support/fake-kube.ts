@@ -94,7 +94,8 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
       throw new LkeobsError('LKO-4003', `namespaces "${metadata.namespace}" not found`)
     const {stringData, ...rest} = JSON.parse(revealed(wish)) as KubeObject & {readonly stringData?: Text}
     const encoded = Object.fromEntries(Object.entries(stringData ?? {}).map(([key, value]) => [key, base64(value)]))
-    const live = data.get(keyOfObject(wish))
+    // only namespaces are ever given up: what is no longer applied is no longer there
+    const live = kind === 'Namespace' ? undefined : data.get(keyOfObject(wish))
     const next = merged(live ?? {}, stringData ? {...rest, data: {...fieldsOf(rest['data']), ...encoded}} : rest) as KubeObject
     const generation = Number(live?.metadata['generation'] ?? 0) + (isDeepStrictEqual(live?.['spec'], next['spec']) && live ? 0 : 1)
     const whole = {...next, metadata: {...next.metadata, generation, uid: keyOfObject(wish)}}
@@ -203,7 +204,10 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
           (namespace === undefined || object.metadata.namespace === namespace) &&
           selects(labels, object.metadata.labels),
       )
-    const there = async (ref: Ref) => (await settled(context)).get(keyOf(ref, ref.name, ref.namespace))
+    const there = async (ref: Ref) => {
+      if (ref.kind === 'Namespace' && ref.name === 'kube-system') return {...ref, metadata: {name: ref.name, uid: `uid-of-${context}`}}
+      return (await settled(context)).get(keyOf(ref, ref.name, ref.namespace))
+    }
     return {
       target,
       async version() {
@@ -235,6 +239,7 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         const data = dataOf(context)
         record(lines.remove(target, ref))
         data.delete(keyOf(ref, ref.name, ref.namespace))
+        if (ref.kind === 'Namespace') for (const [key, {metadata}] of data) if (metadata.namespace === ref.name) data.delete(key)
       },
       async nudge(pods, annotation) {
         // what was handed has other keys in each run
@@ -273,7 +278,11 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         const packed = gzipSync(JSON.stringify(stored)).toString('base64')
         put(data, {apiVersion: 'v1', kind: 'Secret', type: 'helm.sh/release.v1', metadata, data: {release: base64(packed)}})
         // stands for what the chart brings: its kinds, its workload and the pods of that
-        put(data, {apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: `chart-${chart.name}`, namespace}})
+        put(data, {
+          apiVersion: 'v1',
+          kind: 'ConfigMap',
+          metadata: {name: `chart-${chart.name}`, namespace, labels: {'app.kubernetes.io/instance': name}},
+        })
         const own = {'app.kubernetes.io/instance': name, 'app.kubernetes.io/name': chart.name}
         const kind = chart.name === 'openbao' ? 'StatefulSet' : 'Deployment'
         if (kind === 'Deployment')

@@ -110,7 +110,7 @@ const read = (data: VaultData, path: string): object | undefined => {
     if (issuer === undefined) throw refused(500, 'no default issuer currently configured')
     return {certificate: issuer.certificate}
   }
-  if (/^(lkeobs\/(edges\/[\w-]+|drill)|seals\/keys\/[\w-]+)$/.test(path)) return engine?.values.get(path)
+  if (/^(lkeobs\/((edges|clusters)\/[\w-]+|drill)|seals\/keys\/[\w-]+)$/.test(path)) return engine?.values.get(path)
   throw new Error(`the fake Vault does not know how to read ${path}`)
 }
 
@@ -204,7 +204,7 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
       return {}
     }
   }
-  if (/^(edges\/[\w-]+|drill)$/.test(rest)) {
+  if (/^((edges|clusters)\/[\w-]+|drill)$/.test(rest)) {
     const at = data.mounts.get(engine)
     if (at?.type !== 'kv') throw refused(404, `no handler for route "${engine}"`)
     at.values.set(path, values)
@@ -246,6 +246,7 @@ const shown = (value: unknown): string => {
   if (Array.isArray(value) && value.some((one) => one instanceof Object && 'kid' in one))
     return `‹${value.length === 1 ? 'key' : `${value.length} keys`}›`
   if (typeof value !== 'string') return JSON.stringify(value)
+  if (/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value)) return '‹id›'
   const [, pem] = /-----BEGIN ([A-Z ]+)-----/.exec(value) ?? []
   if (pem !== undefined) return `‹${pem.toLowerCase()}›`
   return /\s/.test(value) ? `'${value}'` : value
@@ -265,7 +266,9 @@ export const vaultApi = (
   async list(path) {
     const data = await loggedIn()
     if (path !== 'lkeobs/edges') throw new Error(`the fake Vault does not know how to list ${path}`)
-    return [...(data.mounts.get('lkeobs')?.values.keys() ?? [])].map((key) => key.slice(path.length + 1))
+    return [...(data.mounts.get('lkeobs')?.values.keys() ?? [])]
+      .filter((key) => key.startsWith(path))
+      .map((key) => key.slice(path.length + 1))
   },
   async write<T extends object>(path: string, values: Values = {}) {
     const data = await loggedIn()

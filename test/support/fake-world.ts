@@ -282,6 +282,11 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         },
         ...api,
         request: nobody('a request'),
+        async remove(where) {
+          const data = await loggedIn()
+          record(`vault of ${cluster()}: remove ${where}`)
+          data.mounts.get(where.split('/')[0] ?? '')?.values.delete(where)
+        },
         read: async <T extends object>(where: string) =>
           isServiceAccountLogin(where) ? ((await loggedIn()).policies.get(where) as T | undefined) : api.read<T>(where),
         async write<T extends object>(where: string, values: Readonly<Record<string, unknown>> = {}) {

@@ -7,6 +7,7 @@ import {checkUnused, edgeJoinInvited, edgeRepaired, keptInvite, openInvited} fro
 import {lockOf} from '../../platforms/local/index.ts'
 import type {EdgeCluster} from '../../platforms/platform.ts'
 import type {Tools} from '../../tools/index.ts'
+import {checkBound} from '../../trust/binding.ts'
 import {checkInvite, type Invite, readInvite} from '../../trust/invite.ts'
 import {checkSeal} from '../../trust/seal.ts'
 import {verificationText} from '../../verify/report.ts'
@@ -47,6 +48,10 @@ export default class EdgeJoin extends LkeobsCommand {
       max: 65_000,
     }),
     wait: Flags.integer({description: 'minutes the hub may be waited for', default: 15, min: 0, max: 1440, env: 'LKEOBS_WAIT_MINUTES'}),
+    rebind: Flags.boolean({
+      description: 'let the name mean the cluster that is there now, instead of the one it was bound to',
+      env: 'LKEOBS_REBIND',
+    }),
   }
 
   async run(): Promise<void> {
@@ -70,6 +75,7 @@ export default class EdgeJoin extends LkeobsCommand {
     await this.check(flags, () => checkPrograms(edge, tools))
     await this.check(flags, () => checkHub(fleet.hub))
     await this.check(flags, () => edge.checked())
+    if (!flags.rebind) await this.check(flags, () => checkBound(fleet.hub, edge))
     await this.check(flags, () => checkSeal(edge, fleet.hub))
     await this.carryOut(
       flags,

@@ -5,6 +5,8 @@ export default class EdgeList extends LkeobsCommand {
   static override summary = 'List the edges of the hub: invited, asking, joined, sending.'
   static override description =
     'What the hub knows of each edge, in its fleet file or not: how far it has joined, the words of one that asks to be let in, and for each signal how long ago the newest of it arrived.'
+  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json']
+
   static override flags = passwordFlags
 
   async run(): Promise<void> {

@@ -5,6 +5,7 @@ import {chartFlags, LkeobsCommand} from '../../command.ts'
 import {edgeJoin} from '../../plans/edge-join.ts'
 import {upgraded} from '../../plans/upgrade.ts'
 import {lockOf} from '../../platforms/local/index.ts'
+import {checkBound} from '../../trust/binding.ts'
 import {checkSeal} from '../../trust/seal.ts'
 import {upgradeData, upgradeQuestion, upgradeText} from '../../upgrade/report.ts'
 import {isNothing, survey} from '../../upgrade/survey.ts'
@@ -35,6 +36,7 @@ export default class EdgeUpgrade extends LkeobsCommand {
     await checkPrograms(edge, tools)
     await checkHub(hub)
     await edge.checked()
+    await checkBound(hub, edge)
     await checkSeal(edge, hub)
     const found = await survey(edgeJoin(hub, edge), edge)
     const [data, text] = [upgradeData(found, flags), upgradeText(found, {...flags, command: `edge upgrade ${edge.name}`})]

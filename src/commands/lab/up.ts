@@ -5,6 +5,7 @@ import {labFile, labFlags, LkeobsCommand} from '../../command.ts'
 import {labUp, openLab} from '../../plans/lab-up.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {labUpData, labUpText} from '../../status/lab.ts'
+import {checkBound} from '../../trust/binding.ts'
 import {checkSeal} from '../../trust/seal.ts'
 import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
@@ -32,6 +33,7 @@ export default class LabUp extends LkeobsCommand {
         await this.check(flags, async () => {
           const clusters = [fleet.hub, ...fleet.edges]
           for (const cluster of clusters) await cluster.checked()
+          for (const edge of fleet.edges) await checkBound(fleet.hub, edge)
           for (const cluster of clusters) await checkSeal(cluster, fleet.hub)
         })
         return labUp(fleet, tools)

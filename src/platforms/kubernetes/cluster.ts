@@ -10,12 +10,12 @@ import {plain, type Secret} from '../../secret.ts'
 import type {Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
-import {readCounters} from '../../tools/stores.ts'
+import {type Counters, readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
-import {identityOf} from './identity.ts'
+import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
 import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
 import {mounts, namespaceOf, ports, secretOf} from './names.ts'
@@ -99,7 +99,7 @@ export const opened = ({
   sealsAt,
   ...wish
 }: Parts): Omit<Cluster, 'role'> => {
-  const {kube, cluster: name, tools} = site
+  const {kube, cluster: name} = site
   const {certManager, secretsOperator, storageClass} = platform
   const authority = certManager ? certManagerAuthority(site) : ownAuthority(site)
   const {rootCa, signCa, hasRootCa} = authority
@@ -134,6 +134,7 @@ export const opened = ({
     site,
     programs: ['helm', 'kubectl'],
     checked: identity.checked,
+    uid: () => uidOf(kube),
     prepared: () => [
       applied(site, `namespaces on ${name}, with pod security`, 'namespaces.yaml', async () => {
         return namespaces({fleet: site.fleet, cluster: name, role: site.role, ...(await installed())})
@@ -179,12 +180,7 @@ export const opened = ({
       ).flat()
     },
     async counters(component) {
-      const pods = await podsOf(site, component)
-      const pages = await Promise.all(
-        pods.map(async (pod) =>
-          readCounters(tools.http, `http://${await kube.forward({namespace: namespaceOf(component), pod, port: ports.counters})}/metrics`),
-        ),
-      )
+      const pages = await Promise.all((await podsOf(site, component)).map((pod) => countersOf(site, component, pod)))
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
@@ -207,6 +203,10 @@ const leafInPod = async (site: Site, collector: string): Promise<string | undefi
     throw error
   }
 }
+
+/** What one pod of a collector counts; undefined when it does not answer. */
+export const countersOf = async ({kube, tools}: Site, component: string, pod: string): Promise<Counters | undefined> =>
+  readCounters(tools.http, `http://${await kube.forward({namespace: namespaceOf(component), pod, port: ports.counters})}/metrics`)
 
 /** The pods of a release that are not on their way out. */
 export const podsOf = async ({kube}: Site, component: string): Promise<readonly string[]> => {

@@ -1,5 +1,5 @@
-import {agentConfig} from '../../collector/agent.ts'
-import {literal} from '../../collector/config.ts'
+import {agentConfig, type AgentWish, closedAgentConfig} from '../../collector/agent.ts'
+import {type CollectorConfig, literal} from '../../collector/config.ts'
 import {scraperConfig} from '../../collector/scraper.ts'
 import {agentRelease, hubCaFile} from '../../components/agent.ts'
 import {imageOf} from '../../components/charts.ts'
@@ -20,6 +20,7 @@ import {applied} from './applied.ts'
 import {mounts, namespace, nodeNamespace, ports} from './names.ts'
 import {canary, instrumentation} from './objects.ts'
 import {released} from './released.ts'
+import {leaving} from './leaving.ts'
 import {notEverywhere, type Site, type Ways} from './site.ts'
 import {at, everywhere, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
 import {postFrom} from './poster.ts'
@@ -42,9 +43,9 @@ export const openKubernetesEdge = (
   })
   const inside = `agent.${nodeNamespace}.svc`
   const otlp = `http://${inside}:${ports.otlpHttp}`
-  const config = async () =>
+  const config = async (make: (wish: AgentWish) => CollectorConfig = agentConfig) =>
     literal(
-      agentConfig({
+      make({
         edge: name,
         gateway: await hub.endpoint(),
         gatewayCa: `${mounts.hubCa}/${hubCaFile}`,
@@ -119,6 +120,7 @@ export const openKubernetesEdge = (
         ],
       },
     ],
+    ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), leaf: leafOf(platform)})),
     async sendCanary(signal, canaryItem) {
       const [pod] = await podsOf(site, 'canary')
       if (pod === undefined) return `there is no pod to send it from: ${namespace}/canary`

@@ -1,5 +1,6 @@
 import {LkeobsError} from '../../errors.ts'
 import type {Step} from '../../steps/step.ts'
+import type {Kube} from '../../tools/kube/kube.ts'
 import {kubectl} from '../../tools/kube/kubectl.ts'
 import {certManagerNamespace, namespace, secretsOperatorNamespace} from './names.ts'
 import {notEverywhere, type Site} from './site.ts'
@@ -12,6 +13,10 @@ const controllers = {
 export type Controller = keyof typeof controllers
 
 const ours = 'app.kubernetes.io/managed-by'
+
+/** The only thing about a cluster that never changes and that no two have in common. */
+export const uidOf = async (kube: Kube): Promise<string | undefined> =>
+  (await kube.read({apiVersion: 'v1', kind: 'Namespace', name: 'kube-system'}))?.metadata['uid'] as string | undefined
 
 /** Which cluster of which fleet this is, and what on it is somebody else's. */
 export const identityOf = ({kube, fleet, cluster, role}: Site) => {

@@ -1,8 +1,9 @@
 import {createHash} from 'node:crypto'
+import {posix} from 'node:path'
 import {renderAll, type Templates} from '../../templates.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
-import {certManagerNamespace, namespace, namespaceOf, nodeNamespace, ports, secretOf, secretsOperatorNamespace} from './names.ts'
+import {certManagerNamespace, mounts, namespace, namespaceOf, nodeNamespace, ports, secretOf, secretsOperatorNamespace} from './names.ts'
 
 /**
  * The objects of a cluster that no chart brings. They are written as the API server would keep them (durations as
@@ -199,6 +200,15 @@ export const serviceAccount = (of: {readonly name: string; readonly namespace: s
 /** The workload of an edge from which canaries are sent. */
 export const canary = ({tag}: {readonly tag: string}): readonly KubeObject[] =>
   rendered('kubernetes/objects/canary.yaml', {namespace, image: `quay.io/openbao/openbao:${tag}`})
+
+/** On every node, whatever its taints: the folder with the agent's queue is removed. */
+export const sweep = ({tag}: {readonly tag: string}): readonly KubeObject[] =>
+  rendered('kubernetes/objects/sweep.yaml', {
+    namespace: nodeNamespace,
+    image: `quay.io/openbao/openbao:${tag}`,
+    above: posix.dirname(mounts.queue),
+    folder: posix.basename(mounts.queue),
+  })
 
 /** What the OpenTelemetry operator gives a workload that asks: an SDK that sends to the agent of its node. */
 export const instrumentation = (): readonly KubeObject[] =>

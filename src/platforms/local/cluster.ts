@@ -21,6 +21,7 @@ import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent} from './leaf.ts'
+import {leaving} from './leaving.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -85,7 +86,8 @@ const opened = ({
       const names = processes.map(({name}) => name)
       await checkPorts(cluster, names, tools, path.relative(process.cwd(), file.file) || file.file)
     },
-    prepared: () => [],
+    uid: machine.uid,
+    prepared: () => [machine.hasUid()],
     tidied: () => [machine.logsBounded()],
 
     rootCa: machine.rootCa,
@@ -213,7 +215,7 @@ export const openLocalEdge = (
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
-  const component = agent(name, place('agent'), file.fleet.hub.endpoint ?? '', [ownLogs, ...logs])
+  const wish = {edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
   const {runs, ...base} = opened({
     file,
     cluster,
@@ -222,7 +224,7 @@ export const openLocalEdge = (
     leaf,
     replicas: 1,
     seal: sealOf(machine, vault.seal, above),
-    components: [component],
+    components: [agent(place('agent'), wish)],
   })
   return {
     ...base,
@@ -230,5 +232,6 @@ export const openLocalEdge = (
     otlp,
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
+    ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
   }
 }

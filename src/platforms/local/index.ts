@@ -1,3 +1,4 @@
+import {randomUUID} from 'node:crypto'
 import path from 'node:path'
 import {LkeobsError} from '../../errors.ts'
 import type {Tools} from '../../tools/index.ts'
@@ -38,6 +39,9 @@ export type Machine = {
   read(component: string, file: string): Promise<string | undefined>
   hand(component: string, file: string, content: string | Secret): Promise<void>
   log(component: string, lines: number): Promise<readonly string[]>
+  uid(): Promise<string | undefined>
+  /** A step: the cluster has a file that tells it from every other. */
+  hasUid(): Step
   /** A step: what its components log does not fill the disk. */
   logsBounded(): Step
 } & Authority
@@ -59,6 +63,8 @@ export const machineOf = (cluster: LocalCluster, tools: Tools): Machine => {
       address: (name) => `${host}:${port(name)}`,
     }
   }
+  const idFile = path.join(folder, 'id')
+  const uid = async () => (await tools.files.read(idFile))?.trim()
   const local = {cluster: cluster.name, folder, place, tools}
   return {
     cluster: cluster.name,
@@ -69,6 +75,12 @@ export const machineOf = (cluster: LocalCluster, tools: Tools): Machine => {
     read: (component, file) => tools.files.read(place(component).file(file)),
     hand: (component, file, content) => tools.files.write(place(component).file(file), content),
     log: (component, lines) => tools.processes.tail(logOf(local, component), lines),
+    uid,
+    hasUid: () => ({
+      title: `${cluster.name} can be told from every other cluster`,
+      done: async () => ((await uid()) === undefined ? 'it has no id' : true),
+      apply: () => tools.files.write(idFile, `${randomUUID()}\n`),
+    }),
     logsBounded: () => logsBounded(local),
     ...authority(local),
   }
