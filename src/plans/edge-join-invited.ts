@@ -279,6 +279,8 @@ const signedElsewhere = (hub: HubCluster, folder: Folder, {waitMs}: Pick<JoinWis
     const answer = await hub.vault.raw('pki_edge/ca/pem')
     return answer?.status === 200 ? answer.body.toString() : ''
   },
+  // one of before an eviction is not in the hub's register any more
+  remembers: async (pem) => (await folder.read('issuer'))?.certificate.trim() === pem.trim(),
   async sign(csr) {
     await folder.lay('csr', {csr})
     const isSigned = async () => ((await folder.read('issuer'))?.csr === csr ? true : `${hub.name} has not signed it yet`)

@@ -52,6 +52,8 @@ export type Signer = {
   /** Its own certificate (PEM). */
   certificate(): Promise<string>
   sign(request: string): Promise<string>
+  /** Whether it has signed this certificate (PEM) as far as it remembers; left out where the signature says enough. */
+  remembers?(certificate: string): Promise<boolean>
 }
 
 /** The certificate (PEM) of the CA that a mount issues with; undefined before it has one. */
@@ -65,10 +67,12 @@ export const issuerOf = async (vault: Vault, mount: string): Promise<string | un
 export const issuer = (vault: Vault, title: string, mount: string, commonName: string, signer: Signer): Step => ({
   title,
   async done() {
-    const own = readCertificate((await issuerOf(vault, mount)) ?? '')
+    const pem = (await issuerOf(vault, mount)) ?? ''
+    const own = readCertificate(pem)
     const above = readCertificate(await signer.certificate())
     if (!own) return 'there is none'
     if (!above || !isSignedBy(own, above)) return 'signed by another CA'
+    if (signer.remembers && !(await signer.remembers(pem))) return 'who signs does not know it'
     return Date.parse(own.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
   },
   async apply() {

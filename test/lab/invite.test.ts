@@ -224,6 +224,83 @@ describe('killed', () => {
   })
 })
 
+describe('evicted', () => {
+  test('what it sends is refused within seconds, another edge loses nothing, and only a new invite lets it in again', async () => {
+    const [folder = ''] = elsewhere
+    const send = (port: number, id: string) =>
+      fetch(`http://127.0.0.1:${port}/v1/logs`, {
+        method: 'POST',
+        headers: {'content-type': 'application/json'},
+        body: JSON.stringify({
+          resourceLogs: [
+            {
+              resource: {attributes: [{key: 'service.name', value: {stringValue: 'evicted'}}]},
+              scopeLogs: [{logRecords: [{timeUnixNano: `${Date.now()}000000`, body: {stringValue: id}}]}],
+            },
+          ],
+        }),
+      })
+    const stored = async (edge: string) => {
+      const query = encodeURIComponent(`{service_name="evicted", lkeobs_edge="${edge}"}`)
+      const answer = await fetch(
+        `http://127.0.0.1:${firstPorts.hub + 5}/loki/api/v1/query_range?query=${query}&start=${Date.now() - 600_000}000000&limit=5000`,
+      )
+      const {data} = (await answer.json()) as {data: {result: {values: [string, string][]}[]}}
+      return data.result.flatMap(({values}) => values.map(([, line]) => line))
+    }
+    const gateway = (await pidsOf(hub, 'hub'))['gateway']
+    const sent: string[] = []
+    let evictedAt = 0
+    const sending = setInterval(() => {
+      const id = `${Date.now()}-${sent.length}`
+      sent.push(id)
+      void send(firstPorts.edge + 1, `a-${id}`)
+      void send(ports(0) + 1, `b-${id}`)
+    }, 100)
+    onTestFinished(() => clearInterval(sending))
+    await eventually('both arrive', async () => (await stored('edge-1')).length > 20 && (await stored('edge-2')).length > 20, 20_000)
+    const evict = await onHub('edge', 'evict', 'edge-2', '--yes', '--json')
+    expect(evict.code, evict.stdout).toBe(0)
+    evictedAt = Date.now()
+    await sleep(20_000)
+    clearInterval(sending)
+    await eventually('all of the other edge is there', async () => new Set(await stored('edge-1')).size === sent.length, 60_000)
+    expect(new Set(await stored('edge-1'))).toEqual(new Set(sent.map((id) => `a-${id}`)))
+    const late = (await stored('edge-2')).map((line) => Number(line.slice(2).split('-')[0])).filter((at) => at > evictedAt + 5000)
+    expect(late).toEqual([])
+    expect((await pidsOf(hub, 'hub'))['gateway']).toBe(gateway)
+    expect(await listed('edge-2')).toBeUndefined()
+    expect(document<Steps>(await onHub('edge', 'evict', 'edge-2', '--yes', '--json')).steps.filter(({state}) => state === 'done')).toEqual(
+      [],
+    )
+
+    // joining again from what it has: the agent runs, and nothing of it arrives
+    const before = (await stored('edge-2')).length
+    await lkeobs(folder, ['edge', 'join', 'edge-2'])
+    await send(ports(0) + 1, 'b-still-out')
+    await sleep(3000)
+    expect((await stored('edge-2')).length).toBe(before)
+
+    const invite = await invited('edge-2')
+    const edge = join(folder, invite)
+    const accept = await onHub('edge', 'accept', 'edge-2', '--auto-accept', '--wait', '1')
+    expect(accept.code, accept.stderr).toBe(0)
+    const ended = await edge.ended
+    expect(ended.code, ended.stderr).toBe(0)
+    await send(ports(0) + 1, 'b-back')
+    await eventually('it is back', async () => (await stored('edge-2')).includes('b-back'), 30_000)
+  })
+
+  test('an edge with a hub elsewhere leaves: all of it arrives first, and nothing is left', async () => {
+    const [, folder = ''] = elsewhere
+    const leave = await lkeobs(folder, ['edge', 'leave', 'edge-3', '--yes', '--json'])
+    expect(leave.code, leave.stdout).toBe(0)
+    expect(readdirSync(path.join(folder, '.lkeobs'))).not.toContain('edge-3')
+    expect(await pidsOf(folder, 'edge-3')).toEqual({})
+    expect((await onHub('edge', 'evict', 'edge-3', '--yes')).code).toBe(0)
+  })
+})
+
 describe('secrets', () => {
   test('no secret of a join is in a command line, an environment, an answer, a log or a file for others', async () => {
     const folder = await newFolder()

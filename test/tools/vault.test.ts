@@ -280,3 +280,13 @@ test('one request as it is: whose token, which status, and nothing of what was s
   expect(silent).toMatchObject({code: 'LKO-5001'})
   for (const sentinel of sentinels) expect(everythingIn(silent)).not.toContain(sentinel)
 })
+
+test('requests side by side log in once, and each of them with what came of it', async () => {
+  const {address, asked} = await server()
+  const vault = openVault({address, ca: trusting(ca.certificate), login})
+  await Promise.all(Array.from({length: 8}, () => vault.read('kv/there')))
+  expect(asked.filter(({path: at}) => at.includes('login'))).toHaveLength(1)
+  const reads = asked.filter(({path: at}) => at === '/v1/kv/there')
+  expect(reads).toHaveLength(8)
+  for (const {headers} of reads) expect(headers['x-vault-token']).toBe(token)
+})
