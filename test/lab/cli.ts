@@ -58,15 +58,16 @@ export const lkeobs = (folder: string, args: readonly string[], env?: NodeJS.Pro
 /** The one document of a --json run. */
 export const document = <T>({stdout}: Ended): T => JSON.parse(stdout) as T
 
-/** Ports that a lab of a person on the same machine does not use. */
-export const firstPorts = {hub: 21_300, edge: 21_400} as const
+/** Ports that a lab of a person on the same machine does not use; others where two suites run side by side. */
+const first = Number(process.env['LKEOBS_TEST_PORTS'] ?? 21_300)
+export const firstPorts = {hub: first, edge: first + 100} as const
 
 /** A new folder with a lab's fleet file on the tests' own ports. */
 export const labFolder = async (edges = 1): Promise<string> => {
   const folder = await mkdtemp(path.join(tmpdir(), 'lkeobs-lab-'))
   const text = newLabFleet({edges})
     .replaceAll('14300', String(firstPorts.hub))
-    .replaceAll(/ports: 14(4\d\d)/g, 'ports: 21$1')
+    .replaceAll(/ports: 144(\d\d)/g, (_, at: string) => `ports: ${firstPorts.edge + Number(at)}`)
   await writeFile(path.join(folder, 'lkeobs.yaml'), text)
   return folder
 }

@@ -49,7 +49,7 @@ const filesIn = (folder: string): Readonly<Record<string, string>> =>
     readdirSync(folder, {recursive: true, withFileTypes: true})
       .filter((entry) => entry.isFile())
       .map((entry) => path.join(entry.parentPath, entry.name))
-      .filter((file) => !/\/(logs|data|queue|tsdb|wal|run|chunks|blocks)\/|\/(prometheus|loki|tempo)\/|leaf|lock/.test(file))
+      .filter((file) => !/\/(logs|data|queue(-checkpoints)?|tsdb|wal|run|chunks|blocks)\/|\/(prometheus|loki|tempo)\/|leaf|lock/.test(file))
       .map((file) => [path.relative(folder, file), readFileSync(file, 'latin1')]),
   )
 
