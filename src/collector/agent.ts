@@ -3,6 +3,7 @@ import {gpuReceiver, nodeName, nodeProcessors, nodeReceivers, type NodeWish} fro
 import {durable, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
 import {ownTelemetry} from './telemetry.ts'
 import {toHub} from './queue.ts'
+import {reloadMs} from '../trust/leaf.ts'
 
 export type AgentWish = {
   readonly edge: string
@@ -112,7 +113,7 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
         compression: 'zstd',
         timeout: '15s',
         auth: {authenticator: 'bearertokenauth'},
-        tls: {ca_file: wish.gatewayCa, cert_file: wish.leaf, key_file: wish.leaf, reload_interval: '10s', min_version: '1.3'},
+        tls: {ca_file: wish.gatewayCa, cert_file: wish.leaf, key_file: wish.leaf, reload_interval: `${reloadMs}ms`, min_version: '1.3'},
       },
     },
     service: {

@@ -1,5 +1,6 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
+import {readDuration} from '../output.ts'
 import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
 import {heldTogether, holderShape} from './holders.ts'
 
@@ -30,6 +31,15 @@ const endpoint = z
   })
   // A refinement does not reach the JSON Schema; this coarser pattern tells an editor most of it.
   .meta({pattern: String.raw`^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[1-9][0-9]{0,4}$`})
+
+const leastLeafSeconds = 60
+const mostLeafSeconds = 30 * 86_400
+
+const duration = z.string().superRefine((text, context) => {
+  const seconds = readDuration(text)
+  if (seconds === undefined || seconds < leastLeafSeconds || seconds > mostLeafSeconds)
+    context.addIssue({code: 'custom', message: `expected a time of 60s to 30d, such as 24h, got ${JSON.stringify(text)}`})
+})
 
 const glob = z.string().regex(/^\/[ -~\u00A0-\uFFFF]*$/, {
   error: ({input}) => `expected an absolute path, which may hold wildcards, got ${JSON.stringify(input)}`,
@@ -209,6 +219,14 @@ export const fleetSchema = z
     apiVersion: z.literal('lkeobs/v1').describe('The version of this format.'),
     fleet: label.describe('The name of the fleet: a DNS label.'),
     hub: hubSchema.describe('The cluster that receives the telemetry of the fleet and keeps it.'),
+    certificates: z
+      .strictObject({
+        leafTtl: duration
+          .default('24h')
+          .describe('How long the certificates of gateways and agents live; they are renewed after two thirds of it.'),
+      })
+      .prefault({})
+      .describe('The certificates of the fleet.'),
     edges: z.array(edgeSchema).default([]).describe('The clusters that send their telemetry to the hub.'),
   })
   .superRefine(
@@ -221,6 +239,8 @@ export const fleetSchema = z
   .meta({title: 'lkeobs fleet file', description: 'The desired state of a fleet, lkeobs.yaml.'})
 
 export type Fleet = z.infer<typeof fleetSchema>
+/** How long leaves live, in seconds. */
+export const leafSecondsOf = ({certificates}: Pick<Fleet, 'certificates'>): number => readDuration(certificates.leafTtl) ?? 0
 export type Edge = Fleet['edges'][number]
 /** An edge as a person writes it: what has a default may be left out. */
 export type EdgeInput = z.input<typeof edgeSchema>

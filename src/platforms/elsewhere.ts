@@ -55,6 +55,7 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     log: async () => [],
     counters: async () => undefined,
     endpoint: async () => endpoint ?? away(),
+    served: awayLater,
     stores: awayLater,
     sealsAt: {address, ...(serverName !== undefined && {serverName})},
     storesRun: () => [],

@@ -87,6 +87,8 @@ export type Cluster = {
   leaf(): Promise<LeafWish>
   /** The leaf is in the collector's hands and renews by itself; what may be issued to whom is in Vault already. */
   leafDelivered(): readonly Task[]
+  /** Asks for another leaf now, whatever is left of the one there is. Undefined where only its keeper can. */
+  leafRenewed?(): Promise<void>
   /** The leaf in the collector's hands (PEM). */
   leafNow(): Promise<string | undefined>
 
@@ -110,6 +112,8 @@ export type HubCluster = Cluster & {
   readonly elsewhere?: true
   /** What edges dial, `host:port`. */
   endpoint(): Promise<string>
+  /** The leaf that each gateway shows to who dials it (PEM); empty where none answers. */
+  served(): Promise<readonly string[]>
   /** Good until the command ends. */
   stores(): Promise<Stores>
   /** Where edges reach its Vault to be unsealed by it; left out where they cannot. */
@@ -130,6 +134,8 @@ export type EdgeCluster = Cluster & {
   readonly role: 'edge'
   /** Agents send to this hub, by its root CA. */
   agentRuns(hub: Pick<HubCluster, 'name' | 'rootCa'>): readonly Task[]
+  /** The connections its agent has to the gateway, by any name that no two of them share; undefined where they cannot be seen. */
+  dialled(): Promise<readonly string[] | undefined>
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
   /** Its agents take nothing in any more, and send what they have. So, too, where they and their queues are gone. */

@@ -20,11 +20,14 @@ type Failure = {readonly step: Step; readonly lane: Lane; readonly error: unknow
 export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[]> => {
   const outcomes: Outcome[] = []
   const failures: Failure[] = []
+  /** Members of the group that have failed. */
+  const failed = ({steps}: Group) => steps.filter((member) => failures.some(({lane}) => lane?.member === member)).length
   const halted = (lane: Lane) => failures.some(({lane: other}) => other === undefined || lane === undefined || other.member === lane.member)
+  const isOver = (lane: Lane) => lane !== undefined && failed(lane.group) > (lane.group.mostFailures ?? Number.POSITIVE_INFINITY)
 
   const stepTask = (step: Step, lane: Lane): ListrTask => ({
     title: step.title,
-    skip: () => halted(lane),
+    skip: () => halted(lane) || isOver(lane),
     async task(_, handle) {
       const line = lineFor(step, screen)
       const started = Date.now()
@@ -57,7 +60,7 @@ export const run = async (plan: Plan, screen: Screen): Promise<readonly Outcome[
     const members = task.steps.map((member) => listrTask(member, task.independent ? {group: task, member} : lane))
     return {
       title: task.title,
-      skip: () => halted(lane),
+      skip: () => halted(lane) || isOver(lane),
       task: (_, handle) => handle.newListr(members, {concurrent: task.concurrency ?? false, exitOnError: false}),
     }
   }

@@ -35,6 +35,8 @@ export type Group = {
   readonly steps: readonly Task[]
   /** How many run side by side; 1 unless given. */
   readonly concurrency?: number
+  /** How many of its members may fail before no other begins; any number unless given. */
+  readonly mostFailures?: number | undefined
   /** A failure does not stop the siblings (they work on different edges or programs); the group then ends with this error. */
   readonly independent?: Code
 }

@@ -9,6 +9,7 @@ import {createClusters} from './kube/cluster.ts'
 import {dryKube} from './kube/dry.ts'
 import type {OpenKube} from './kube/kube.ts'
 import {createProcesses, dryProcesses, type Processes} from './processes.ts'
+import {createTls, type Tls} from './tls.ts'
 import {createShell, dryShell, type Shell} from './shell.ts'
 import {dryVault, openVault, type OpenVault} from './vault.ts'
 import {createX509, dryX509, type X509} from './x509.ts'
@@ -21,6 +22,7 @@ export type Tools = {
   readonly http: Http
   /** What anybody may read, from a server whose certificate is not looked at; undefined when it does not answer. */
   readonly unverified: (url: string) => Promise<string | undefined>
+  readonly tls: Tls
   readonly download: Download
   readonly vault: OpenVault
   readonly x509: X509
@@ -43,6 +45,7 @@ export const createTools = (options: {readonly yes: boolean; readonly passwordFi
     processes: createProcesses(),
     http: createHttp(),
     unverified: getUnverified,
+    tls: createTls(),
     download: createDownload(),
     vault: openVault,
     x509: createX509(),
@@ -63,6 +66,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   processes: dryProcesses(tools.processes, record),
   http: tools.http,
   unverified: tools.unverified,
+  tls: tools.tls,
   download: dryDownload(record),
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),

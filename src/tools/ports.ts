@@ -40,6 +40,38 @@ const listeningInode = (port: number): string | undefined => {
   return undefined
 }
 
+/** The inodes of a process's sockets. */
+const socketsOf = (pid: number): ReadonlySet<string> => {
+  try {
+    const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`)
+      } catch {
+        return ''
+      }
+    })
+    return new Set(targets.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []))
+  } catch {
+    return new Set()
+  }
+}
+
+const established = '01'
+
+/** The TCP connections that a process has to a remote port, each by its local port; undefined where that cannot be seen (proc(5)). */
+export const connectionsTo = (pid: number, port: number): readonly number[] | undefined => {
+  if (process.platform !== 'linux') return undefined
+  const own = socketsOf(pid)
+  const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file) =>
+    readFileSync(file, 'latin1')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields[2]?.endsWith(remote) && fields[3] === established && own.has(fields[9] ?? ''))
+      .map(([, local = '']) => Number.parseInt(local.split(':')[1] ?? '', 16)),
+  )
+}
+
 /** argv[0]; the name in comm may be that of a thread. */
 const nameOf = (pid: string): string => path.basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '')
 

@@ -6,7 +6,7 @@ import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {cutShort, overgrown, setAside, tail} from './logs.ts'
-import {freePorts, type Holder, holder} from './ports.ts'
+import {connectionsTo, freePorts, type Holder, holder} from './ports.ts'
 
 /** A process, told apart from a later one with the same pid by when it started. */
 export type Identity = {readonly pid: number; readonly started: string}
@@ -33,6 +33,8 @@ export type Processes = {
   stop(record: string, graceMs: number): Promise<void>
   /** Who listens on the TCP port of this machine; undefined when it is free. */
   holder(port: number): Promise<Holder | undefined>
+  /** The TCP connections that a process has to a remote port, each by its local port; undefined where that cannot be seen. */
+  connectionsTo(pid: number, port: number): readonly number[] | undefined
   /** TCP ports of this machine that are free now. */
   freePorts(count: number): Promise<readonly number[]>
   /** Resident memory and running time. */
@@ -147,7 +149,7 @@ const usage = (pid: number): {residentBytes: number; upMs: number} | undefined =
   return {residentBytes: Number(resident ?? 0) * 1024, upMs: (bootSeconds - Number(fields[19]) / ticksPerSecond) * 1000}
 }
 
-export const createProcesses = (): Processes => ({find, start, stop, holder, freePorts, usage, tail, overgrown, cutShort})
+export const createProcesses = (): Processes => ({find, start, stop, holder, connectionsTo, freePorts, usage, tail, overgrown, cutShort})
 
 export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
   // CLUSTER/run/COMPONENT

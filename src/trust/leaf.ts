@@ -3,8 +3,8 @@ import {render} from '../templates.ts'
 import type {Vault} from '../tools/vault.ts'
 import {written} from './pki.ts'
 
-/** Leaves live a day. */
-export const leafHours = 24
+/** Files of certificates are read again at the next handshake, once this is over. */
+export const reloadMs = 1000
 
 /** The policy of whoever asks for the leaves of a cluster. */
 export const leafPolicy = 'lkeobs-leaf'
@@ -16,14 +16,13 @@ export type LeafWish = {
   readonly commonName: string
   readonly names?: readonly string[]
   readonly addresses?: readonly string[]
-  /** Lifetime in hours. */
-  readonly hours: number
+  readonly ttlSeconds: number
   /** Where certificate, issuer and key are wanted, in one file: no reader can see a certificate beside another's key. */
   readonly file: string
 }
 
 /** What a leaf may be called, as a role of Vault's PKI; durations in seconds, as Vault gives them back. */
-export const leafRole = ({commonName, names = [], addresses = [], hours}: LeafWish, use: 'client' | 'server') => ({
+export const leafRole = ({commonName, names = [], addresses = [], ttlSeconds}: LeafWish, use: 'client' | 'server') => ({
   allowed_domains: [commonName, ...names],
   allow_bare_domains: true,
   allow_subdomains: false,
@@ -33,8 +32,8 @@ export const leafRole = ({commonName, names = [], addresses = [], hours}: LeafWi
   client_flag: use === 'client',
   key_type: 'ec',
   key_bits: 256,
-  ttl: hours * 3600,
-  max_ttl: hours * 2 * 3600,
+  ttl: ttlSeconds,
+  max_ttl: ttlSeconds * 2,
   not_before_duration: 60,
   no_store: true,
 })
@@ -45,13 +44,13 @@ export const leafPolicyWritten = (vault: Vault, cluster: string, issuePath: stri
     policy: `path "${issuePath}" {capabilities = ["update"]}`,
   })
 
-const template = ({issuePath, commonName, names = [], addresses = [], hours}: LeafWish): string => {
+const template = ({issuePath, commonName, names = [], addresses = [], ttlSeconds}: LeafWish): string => {
   const parameters = [
     issuePath,
     `common_name=${commonName}`,
     ...(names.length > 0 ? [`alt_names=${names.join(',')}`] : []),
     ...(addresses.length > 0 ? [`ip_sans=${addresses.join(',')}`] : []),
-    `ttl=${hours}h`,
+    `ttl=${ttlSeconds}s`,
   ]
   return `{{ with pkiCert ${parameters.map((word) => JSON.stringify(word)).join(' ')} }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}`
 }

@@ -20,7 +20,7 @@ import {settle} from './settle.ts'
 import {carriedOut, define, noDefinitions, permit, siteOn} from './site.ts'
 
 const request = '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n'
-const leaf = {commonName: 'edge-1', hours: 24, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
+const leaf = {commonName: 'edge-1', ttlSeconds: 86_400, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
 const installed = {certManager: true, secretsOperator: true} as const
 
 /** Every object there is, with all that may be wished for, in the order in which a cluster gets them. */

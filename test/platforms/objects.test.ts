@@ -19,7 +19,7 @@ import {
 import type {KubeObject} from '../../src/tools/kube/kube.ts'
 
 const request = '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n'
-const leaf = {commonName: 'edge-1', hours: 24, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
+const leaf = {commonName: 'edge-1', ttlSeconds: 86_400, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
 
 const installed = {certManager: true, secretsOperator: true} as const
 const hub = (): readonly KubeObject[] => [

@@ -343,6 +343,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           const found = processes.get(at)
           return found?.alive && files.has(at) ? {pid: found.pid, started: String(found.pid), wish: found.wish} : undefined
         }),
+        connectionsTo: () => [],
         async start(launch) {
           record(
             `start ${path.dirname(path.dirname(launch.record))}/${path.basename(launch.record)}: ${path.basename(launch.file)} ${launch.args.join(' ')}`,
@@ -394,6 +395,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         },
       },
       unverified: nobody('a server that proves nothing'),
+      tls: {served: nobody('a handshake')},
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},
       ask: {confirm: nobody('a question'), password: nobody('a password'), again: nobody('a password'), secret: nobody('a secret')},

@@ -8,13 +8,13 @@ import {gpuRelease} from '../../components/gpu.ts'
 import {instrumentationRelease} from '../../components/instrumentation.ts'
 import {scraperRelease} from '../../components/scraper.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import type {Edge, KubernetesEdge} from '../../fleet/schema.ts'
+import {type Edge, type KubernetesEdge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {credentialFile} from '../../trust/credential.ts'
-import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {LeafWish} from '../../trust/leaf.ts'
 import type {EdgeCluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
 import {mounts, namespace, nodeNamespace, ports} from './names.ts'
@@ -38,7 +38,7 @@ export const openKubernetesEdge = (
   const leaf = async (): Promise<LeafWish> => ({
     issuePath: 'pki/issue/agent',
     commonName: `${name}.edge.lkeobs`,
-    hours: leafHours,
+    ttlSeconds: leafSecondsOf(file.fleet),
     file: `${mounts.leaf}/${leafFile}`,
   })
   const inside = `agent.${nodeNamespace}.svc`
@@ -121,6 +121,8 @@ export const openKubernetesEdge = (
       },
     ],
     ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), leaf: leafOf(platform)})),
+    // what a pod dials cannot be seen from outside of it
+    dialled: async () => undefined,
     async sendCanary(signal, canaryItem) {
       const [pod] = await podsOf(site, 'canary')
       if (pod === undefined) return `there is no pod to send it from: ${namespace}/canary`

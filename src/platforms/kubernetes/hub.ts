@@ -9,7 +9,7 @@ import type {Release} from '../../components/release.ts'
 import {tempoRelease} from '../../components/tempo.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import type {KubernetesHub} from '../../fleet/schema.ts'
+import {type KubernetesHub, leafSecondsOf} from '../../fleet/schema.ts'
 import {Secret} from '../../secret.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
@@ -17,7 +17,7 @@ import {addressOf, type Balanced} from '../../tools/kube/balancer.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {trustBundleFile} from '../../trust/bundle.ts'
 import {keysFile, termsOf, tried} from '../../trust/credential.ts'
-import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
 import type {HubCluster} from '../platform.ts'
 import {applied, put} from './applied.ts'
@@ -52,7 +52,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       commonName: `gateway.${hub.name}.lkeobs`,
       names: [`gateway.${namespace}.svc`, ...(isAddress ? [] : [host])],
       addresses: isAddress ? [host] : [],
-      hours: leafHours,
+      ttlSeconds: leafSecondsOf(file.fleet),
       file: `${mounts.leaf}/${leafFile}`,
     }
   }
@@ -127,6 +127,11 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       ),
       ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
     ],
+    async served() {
+      const pods = await podsOf(site, 'gateway')
+      const shown = pods.map(async (pod) => tools.tls.served(await kube.forward({namespace, pod, port: ports.otlpGrpc})).catch(() => ''))
+      return (await Promise.all(shown)).filter((pem) => pem !== '')
+    },
     async knock(token) {
       const pods = await podsOf(site, 'gateway')
       return Promise.all(pods.map(async (pod) => tried(tools.http, await kube.forward({namespace, pod, port: ports.ask}), token)))

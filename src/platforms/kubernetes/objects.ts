@@ -157,7 +157,7 @@ export const leafObjects = ({
   commonName,
   names = [],
   addresses = [],
-  hours: life,
+  ttlSeconds,
   issuePath,
   vaultRole,
 }: Omit<LeafWish, 'file'> & {readonly component: 'gateway' | 'agent'; readonly vaultRole: string}): readonly KubeObject[] => {
@@ -175,9 +175,9 @@ export const leafObjects = ({
         common_name: commonName,
         ...(names.length > 0 && {alt_names: names.join(',')}),
         ...(addresses.length > 0 && {ip_sans: addresses.join(',')}),
-        ttl: `${life}h`,
+        ttl: `${ttlSeconds}s`,
       },
-      refreshAfter: `${life * 2400}s`,
+      refreshAfter: `${Math.round((ttlSeconds * 2) / 3)}s`,
       text: leafTemplate,
     },
   })

@@ -7,7 +7,7 @@ import {prometheus} from '../../components/prometheus.ts'
 import {tempo} from '../../components/tempo.ts'
 import {vaultNode} from '../../components/vault.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import type {Edge} from '../../fleet/schema.ts'
+import {type Edge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
@@ -15,12 +15,12 @@ import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {tried} from '../../trust/credential.ts'
-import {leafHours, type LeafWish} from '../../trust/leaf.ts'
+import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
-import {deliveredByAgent, leafAgent} from './leaf.ts'
+import {deliveredByAgent, leafAgent, leafIssued} from './leaf.ts'
 import {leaving} from './leaving.ts'
 
 type Parts = {
@@ -125,6 +125,7 @@ const opened = ({
     leaf: async () => leaf,
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
     leafNow: () => tools.files.read(leaf.file),
+    leafRenewed: () => leafIssued(vault, tools.files, leaf),
 
     inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
     log: machine.log,
@@ -148,7 +149,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     commonName: `gateway.${hub.name}.lkeobs`,
     names: isAddress ? ['localhost'] : ['localhost', host],
     addresses: isAddress && host !== '127.0.0.1' ? ['127.0.0.1', host] : ['127.0.0.1'],
-    hours: leafHours,
+    ttlSeconds: leafSecondsOf(file.fleet),
     file: place('gateway').file(leafFile),
   }
   const gatewayThat = (asks: boolean) => gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}, asks)
@@ -177,6 +178,11 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
         ? {address: base.vault.address, here: true}
         : {address: `https://${hub.vault.endpoint}`, serverName: 'localhost'},
     endpoint: async () => endpoint,
+    served: () =>
+      tools.tls.served(endpoint).then(
+        (pem) => [pem],
+        () => [],
+      ),
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
     gatewayRuns: () => [eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true)), machine.runs(gatewayThat(false)))],
@@ -209,13 +215,14 @@ export const openLocalEdge = (
   const leaf: LeafWish = {
     issuePath: 'pki/issue/agent',
     commonName: `${name}.edge.lkeobs`,
-    hours: leafHours,
+    ttlSeconds: leafSecondsOf(file.fleet),
     file: place('agent').file(leafFile),
   }
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
   const wish = {edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
+  const component = agent(place('agent'), wish)
   const {runs, ...base} = opened({
     file,
     cluster,
@@ -224,13 +231,18 @@ export const openLocalEdge = (
     leaf,
     replicas: 1,
     seal: sealOf(machine, vault.seal, above),
-    components: [agent(place('agent'), wish)],
+    components: [component],
   })
   return {
     ...base,
     role: 'edge',
     otlp,
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
+    async dialled() {
+      const {pid} = await machine.inspect(component)
+      const port = Number(wish.gateway.slice(wish.gateway.lastIndexOf(':') + 1))
+      return pid === undefined ? [] : tools.processes.connectionsTo(pid, port)?.map(String)
+    },
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
     ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
   }

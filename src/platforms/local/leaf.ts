@@ -76,6 +76,24 @@ const leafFits = (vault: Vault, machine: Machine, files: Tools['files'], wish: L
   },
 })
 
+type Issued = {readonly certificate: string; readonly issuing_ca: string; readonly private_key: string}
+
+/**
+ * Another leaf in the collector's hands. The agent would keep the one it has as long as that holds; it goes on with this one
+ * when its time comes.
+ */
+export const leafIssued = async (vault: Vault, files: Tools['files'], wish: LeafWish): Promise<void> => {
+  const {commonName, names = [], addresses = [], ttlSeconds} = wish
+  const issued = await vault.write<Issued>(wish.issuePath, {
+    common_name: commonName,
+    alt_names: names.join(','),
+    ip_sans: addresses.join(','),
+    ttl: `${ttlSeconds}s`,
+  })
+  const {certificate, issuing_ca: issuer, private_key: key} = issued
+  await files.write(wish.file, new Secret([certificate, issuer, key].map((pem) => `${pem.trim()}\n`).join('')))
+}
+
 /** `bao agent`, writing the leaf and renewing it after two thirds of its life. */
 export const leafAgent = (at: Place, vaultAddress: string, ca: string, wish: LeafWish): Component => ({
   name,

@@ -1,0 +1,112 @@
+import {createHash} from 'node:crypto'
+import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
+import type {Group} from '../steps/step.ts'
+import {readCertificate} from '../tools/x509.ts'
+import {reloadMs} from './leaf.ts'
+
+/** What became of one leaf. */
+export type Rotated = {
+  readonly cluster: string
+  /** Serial numbers, in hex. */
+  readonly before: string
+  readonly after: string
+  /** From asking for it until it was in use on the wire. */
+  readonly propagationMs: number
+}
+
+const serialOf = (pem: string | undefined): string => readCertificate(pem ?? '')?.serialNumber ?? ''
+
+/** Longer than a connection may live, and an agent waits before it dials again after it was refused for a while. */
+const patienceMs = 150_000
+
+type Told = (rotated: Rotated) => void
+
+/** Another leaf for a cluster's collector, without a restart: asked for, and then seen in use. */
+const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () => Promise<true | string>, told: Told): Group => {
+  const {name} = cluster
+  let before: string | undefined
+  let askedAt = 0
+  return {
+    title: name,
+    steps: [
+      {
+        title: `another leaf in the hands of the ${what} on ${name}`,
+        async done() {
+          const serial = serialOf(await cluster.leafNow())
+          before ??= serial
+          return serial !== '' && serial !== before ? true : 'it has the one from before'
+        },
+        async apply() {
+          askedAt = Date.now()
+          await cluster.leafRenewed?.()
+        },
+        patienceMs,
+      },
+      {
+        title: `the ${what} on ${name} shows it on every connection`,
+        async done() {
+          const seen = await isInUse()
+          if (seen === true)
+            told({cluster: name, before: before ?? '', after: serialOf(await cluster.leafNow()), propagationMs: Date.now() - askedAt})
+          return seen
+        },
+        apply: async () => undefined,
+        patienceMs,
+      },
+    ],
+  }
+}
+
+/** What the gateways show to who dials them is the leaf in their hands. */
+export const gatewayRotated = (hub: HubCluster, told: Told): Group =>
+  rotated(
+    hub,
+    'gateway',
+    async () => {
+      const own = serialOf(await hub.leafNow())
+      const shown = (await hub.served()).map(serialOf)
+      if (shown.length === 0) return 'no gateway answers'
+      const others = shown.filter((serial) => serial !== own).length
+      return others === 0 ? true : `${others} of ${shown.length} show another`
+    },
+    told,
+  )
+
+/**
+ * What an agent shows is hidden in TLS 1.3 from all but the gateway. So its connections are watched: one that was made after
+ * the collector had to read the file anew (configtls reads it in the handshake, once `reload_interval` is over) was made with
+ * the new leaf, and when no other is left, it is in use.
+ */
+export const agentRotated = (edge: EdgeCluster, told: Told): Group => {
+  const early = new Set<string>()
+  let leaf = ''
+  let seenAt = 0
+  return rotated(
+    edge,
+    'agent',
+    async () => {
+      const now = createHash('sha256')
+        .update((await edge.leafNow()) ?? '')
+        .digest('hex')
+      if (now !== leaf) {
+        leaf = now
+        seenAt = Date.now()
+        early.clear()
+      }
+      const dialled = await edge.dialled()
+      if (dialled === undefined) return 'its connections cannot be seen from here'
+      if (Date.now() - seenAt <= reloadMs) {
+        for (const connection of dialled) early.add(connection)
+        return 'its connections are from before'
+      }
+      if (dialled.length === 0) return 'it has no connection'
+      const old = dialled.filter((connection) => early.has(connection)).length
+      return old === 0 ? true : `${old} of ${dialled.length} connections from before`
+    },
+    told,
+  )
+}
+
+/** The value below which this part of them is; 0 where there are none. */
+export const percentile = (values: readonly number[], part: number): number =>
+  values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * part) - 1)] ?? 0
