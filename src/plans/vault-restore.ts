@@ -126,6 +126,7 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
 
 const steadyWithinMs = 60_000
 const opensWithinMs = 15_000
+const settlesWithinMs = 120_000
 
 /**
  * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
@@ -152,7 +153,6 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
 
   return {
     title: `${file} restored into Vault of ${cluster.name}, all nodes open and voting`,
-    patienceMs: 120_000,
     done: () =>
       said(async () => {
         if (isDue) return 'to be replaced'
@@ -168,26 +168,37 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
         await uploadSnapshot(leader, bytes)
         isDue = false
       }
-      await allOpen(cluster, tell)
+      await settled(cluster, () => said(steady), tell)
     },
   }
 }
 
 /**
- * A node that was given the restored data before the key it is encrypted by cannot read it, and stays closed. Started anew, it
- * takes the key from that data.
+ * Waits until it is so. A node that was given the restored data before the key it is encrypted by cannot read it, and stays
+ * closed or silent, sometimes only a while after it was open: started anew, it takes the key from that data.
  */
-const allOpen = async (cluster: Cluster, tell: Tell): Promise<void> => {
-  const open = async () => {
-    const closed = await closedNodes(cluster)
-    return closed.length === 0 ? true : `${closed.join(', ')} closed`
-  }
-  if ((await until(open, {forMs: opensWithinMs, tell})) === true) return
-  if (cluster.seal === 'shamir') throw sealedByHolders(cluster)
-  for (const node of await closedNodes(cluster)) {
-    tell(`${node} started anew: the restore had left it closed`, 'lasting')
-    await cluster.vaultRestarted(node, tell)
-  }
+const settled = async (cluster: Cluster, steady: () => Promise<true | string>, tell: Tell): Promise<void> => {
+  const since = new Map<string, number>()
+  const restarted = new Set<string>()
+  await until(
+    async () => {
+      const seen = await steady()
+      if (seen === true) return true
+      const closed = await closedNodes(cluster)
+      for (const node of since.keys()) if (!closed.includes(node)) since.delete(node)
+      for (const node of closed) {
+        const at = since.get(node) ?? Date.now()
+        since.set(node, at)
+        if (Date.now() - at < opensWithinMs || restarted.has(node)) continue
+        restarted.add(node)
+        tell(`${node} started anew: the restore had left it closed`, 'lasting')
+        await cluster.vaultRestarted(node, tell)
+      }
+      if (restarted.size > 0 && cluster.seal === 'shamir') throw sealedByHolders(cluster)
+      return seen
+    },
+    {forMs: settlesWithinMs, tell},
+  )
 }
 
 const closedNodes = async (cluster: Cluster): Promise<readonly string[]> => {
