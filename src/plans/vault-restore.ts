@@ -126,7 +126,7 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
 
 const steadyWithinMs = 60_000
 const opensWithinMs = 15_000
-const settlesWithinMs = 120_000
+const settlesWithinMs = 180_000
 
 /**
  * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
@@ -161,14 +161,14 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
     async apply(tell) {
       if (isDue || !(await isThere())) {
         // a node that has only just joined may be given the data before it is ready for the key that opens it
-        const seen = await until(() => said(steady), {forMs: steadyWithinMs, tell})
+        const seen = await settled(cluster, () => said(steady), steadyWithinMs, tell)
         const {all, leader} = await nodesNow(cluster)
         if (!leader) throw nobodyLeads(cluster, all)
         if (seen !== true) tell(`restored although ${seen}`, 'lasting')
         await uploadSnapshot(leader, bytes)
         isDue = false
       }
-      await settled(cluster, () => said(steady), tell)
+      await settled(cluster, () => said(steady), settlesWithinMs, tell)
     },
   }
 }
@@ -177,10 +177,10 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
  * Waits until it is so. A node that was given the restored data before the key it is encrypted by cannot read it, and stays
  * closed or silent, sometimes only a while after it was open: started anew, it takes the key from that data.
  */
-const settled = async (cluster: Cluster, steady: () => Promise<true | string>, tell: Tell): Promise<void> => {
+const settled = async (cluster: Cluster, steady: () => Promise<true | string>, forMs: number, tell: Tell): Promise<true | string> => {
   const since = new Map<string, number>()
-  const restarted = new Set<string>()
-  await until(
+  const restarts = new Map<string, number>()
+  return until(
     async () => {
       const seen = await steady()
       if (seen === true) return true
@@ -189,15 +189,18 @@ const settled = async (cluster: Cluster, steady: () => Promise<true | string>, t
       for (const node of closed) {
         const at = since.get(node) ?? Date.now()
         since.set(node, at)
-        if (Date.now() - at < opensWithinMs || restarted.has(node)) continue
-        restarted.add(node)
-        tell(`${node} started anew: the restore had left it closed`, 'lasting')
+        const times = restarts.get(node) ?? 0
+        // started anew, it may be given the data once more; and a pod takes longer to start
+        if (Date.now() - at < opensWithinMs * 2 ** times) continue
+        restarts.set(node, times + 1)
+        since.delete(node)
+        tell(`${node} started anew: it was closed`, 'lasting')
         await cluster.vaultRestarted(node, tell)
       }
-      if (restarted.size > 0 && cluster.seal === 'shamir') throw sealedByHolders(cluster)
+      if (restarts.size > 0 && cluster.seal === 'shamir') throw sealedByHolders(cluster)
       return seen
     },
-    {forMs: settlesWithinMs, tell},
+    {forMs, tell},
   )
 }
 
