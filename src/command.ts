@@ -59,6 +59,26 @@ export const shareFlags = {
   }),
 }
 
+/** Of a drill with a snapshot of a Vault that holders open. */
+export const drillShareFlags = {
+  holders: Flags.boolean({
+    description: 'holders are here, and open the throw-away node: each types their share unseen',
+    env: 'LKEOBS_HOLDERS',
+  }),
+  envelope: Flags.string({
+    description: "a holder's envelope for the drill, which gpg decrypts here; may be given again",
+    multiple: true,
+    env: 'LKEOBS_DRILL_ENVELOPE',
+    helpValue: 'FILE',
+  }),
+  'share-file': Flags.string({
+    description: 'a pipe with the shares for the drill, a line each, instead of envelopes; - is stdin',
+    env: 'LKEOBS_DRILL_SHARE_FILE',
+    helpValue: 'FILE',
+    exclusive: ['envelope'],
+  }),
+}
+
 /** Of what several holders do together while Vault runs. */
 export const attemptFlags = {
   cancel: Flags.boolean({description: 'end the attempt, whoever began it', env: 'LKEOBS_CANCEL', exclusive: ['ticket']}),
@@ -101,6 +121,12 @@ export abstract class LkeobsCommand extends Command {
   protected async tools(flags: {readonly yes: boolean; readonly 'password-file'?: string | undefined}): Promise<Tools> {
     const {createTools} = await import('./tools/index.ts')
     return (this.#tools ??= createTools({yes: flags.yes, passwordFile: flags['password-file']}))
+  }
+
+  /** Stdin is for secrets: oclif would take it for an argument that was left out, and an error would print it. */
+  protected override async init(): Promise<void> {
+    await super.init()
+    for (const argument of Object.values(this.ctor.args)) argument.ignoreStdin = true
   }
 
   /** Whatever came of it: a forward or a kept connection would let the process linger. */

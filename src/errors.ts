@@ -390,8 +390,8 @@ export const catalogue = {
   'LKO-5202': {
     exit: exit.refused,
     title: 'The snapshot has another seal.',
-    why: 'A snapshot can be opened only by the seal of the Vault it was taken from: the same static key, or for an edge with seal transit the same key in the hub. The node saw that it cannot, before anything was replaced.',
-    fix: "Bring back that seal: the file `seal.key` of the cluster's Vault (on Kubernetes the Secret vault-seal), or for an edge restore the hub first. Without it nobody can open the snapshot.",
+    why: 'A snapshot can be opened only by the seal of the Vault it was taken from: the same static key, the shares of then, or for an edge with seal transit the same key in the hub. The node saw that it cannot, before anything was replaced.',
+    fix: "Bring back that seal: the file `seal.key` of the cluster's Vault (on Kubernetes the Secret vault-seal), or for an edge restore the hub first. A snapshot of before a rekey is opened by the shares of before: restore it into nodes that hold nothing. Without its seal nobody can open a snapshot.",
   },
   'LKO-5203': {
     exit: exit.usage,
@@ -426,14 +426,20 @@ export const catalogue = {
   'LKO-5208': {
     exit: exit.notReady,
     title: 'The drill needs what is not there.',
-    why: 'To open a snapshot in a throw-away node, its seal is needed: the static key, or for seal transit the token of the edge and the hub that answers. For a seal of shares, as many key holders as its threshold would have to give theirs to the throw-away node, which this version does not ask for.',
-    fix: 'Bring up what the message names, then run the drill again.',
+    why: 'To open a snapshot in a throw-away node, its seal is needed: the static key, or for seal transit the token of the edge and the hub that answers. Of a Vault that holders open, the note FILE.json says what is in the snapshot; without it, holders have to open the throw-away node.',
+    fix: 'Bring what the message names, then run the drill again; with --holders where the note of a snapshot is lost.',
   },
   'LKO-5209': {
     exit: exit.refused,
     title: 'The key that unseals an edge is gone.',
     why: 'The edge was founded with a key in the Vault of the hub, and the hub no longer has it: it was founded anew, or restored from a snapshot that is older than the edge. A new key would open neither the Vault of the edge nor its snapshots, so none is made.',
     fix: 'Restore a snapshot of the hub that is younger than the edge. Where there is none, found the edge anew: remove what its Vault keeps (on this machine .lkeobs/EDGE after `lkeobs lab down`, on Kubernetes the volume of Vault and the Secret vault-seal-token) and join it again.',
+  },
+  'LKO-5210': {
+    exit: exit.notReady,
+    title: 'A restore was broken off.',
+    why: 'A Vault that holders open takes a snapshot only when it is open. One that holds nothing is therefore initialised for a moment with a share that nobody sees, and a run that is killed in that moment leaves a Vault that nobody can open. On this machine the next run removes it, since the file restore.json said before that it is worth nothing. Without that file nothing is removed.',
+    fix: 'See that nothing of worth is in it: seal status shows one share of one. Then remove what its nodes keep (on this machine .lkeobs/HUB/vault-*/data after `lkeobs lab down`, on Kubernetes the volumes of Vault), and run the same command again.',
   },
   'LKO-6001': {
     exit: exit.usage,

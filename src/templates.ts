@@ -155,6 +155,7 @@ export type ValuesTemplates = {
     readonly replicas: number
     readonly apiAddr: string
     readonly budget: boolean
+    readonly update: 'RollingUpdate' | 'OnDelete'
     readonly config: string
   }
 }

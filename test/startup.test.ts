@@ -46,6 +46,13 @@ test.for([
   expect(stderr).not.toMatch(/^\s+at /m)
 })
 
+test('what comes through stdin is never taken for an argument that was left out', () => {
+  const env = {...process.env, NO_COLOR: '1', DEBUG: '*'}
+  const {stdout, stderr} = spawnSync(process.execPath, [bin, 'explain'], {encoding: 'utf8', env, input: 'sentinel\n'})
+  expect(stdout).toContain('LKO-1001')
+  expect(stderr).not.toContain('sentinel')
+})
+
 test('without a terminal and with stdin closed, help is help', () => {
   const {status, stdout} = spawnSync(process.execPath, [bin], {encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe']})
   expect(status).toBe(0)

@@ -87,6 +87,16 @@ export const boardText = ({hub, nodes, leader, peers}: Board): string => {
 
 export const isOpen = ({nodes}: Board): boolean => nodes.every(({state}) => state === 'unsealed')
 
+/** Enough of those that hold the data are open to choose who leads. */
+const mayLead = ({nodes}: Board): boolean => {
+  const holding = nodes.filter(({state}) => state !== 'not joined' && state !== 'not initialised')
+  return holding.filter(({state}) => state === 'unsealed').length * 2 > holding.length
+}
+
+/** Every open node knows who leads, so that whichever is asked can answer. */
+const isFollowed = ({nodes, leader, peers}: Board): boolean =>
+  leader !== undefined && peers >= nodes.filter(({state}) => state === 'unsealed').length
+
 /** A share as it is typed: 33 bytes, mostly. Throws LKO-5021. */
 export const checkShare = (share: Secret): void => {
   const text = share.reveal()
@@ -203,8 +213,22 @@ export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<
       judged([...given.values()])
     }
   }
+  /** Whoever gave the last share may log in as soon as they are told so. */
+  const settled = async (): Promise<Unsealed> => {
+    if ([...given.values()].some(({taken}) => taken === 'unsealed') && mayLead(board)) {
+      await until(
+        async () => {
+          board = await boardOf(hub, nodes)
+          return isFollowed(board) ? true : 'nobody leads yet'
+        },
+        {forMs: opensWithinMs},
+      )
+      show(board)
+    }
+    return {board, given: [...given.values()]}
+  }
   await give()
-  if (!wait) return {board, given: [...given.values()]}
+  if (!wait) return settled()
 
   const goneSince = new Map<string, number>()
   await until(
@@ -231,7 +255,7 @@ export const unseal = async (share: () => Promise<Secret>, wish: Wish): Promise<
     },
     {forMs: waitMs},
   )
-  return {board, given: [...given.values()]}
+  return settled()
 }
 
 /** Forgets the shares that were given so far. */

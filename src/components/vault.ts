@@ -103,6 +103,8 @@ const self = '/openbao/self'
 
 export type VaultWish = Disk & {
   readonly replicas: number
+  /** Whether holders are needed after every start: then no node is started anew before a person does it. */
+  readonly isHeld?: boolean
   /** The configuration of every node, complete. `HOSTNAME` in it becomes the pod's name. */
   readonly config: object
   /** The ConfigMap with what a node is told alone, by its pod's name: `vault-0.json`. Every node needs its key, `{}` at least. */
@@ -121,7 +123,10 @@ const folder = (name: string, mountPath: string, source: object) => ({
 
 const secret = (secretName: string) => ({secret: {secretName, defaultMode: 0o440}})
 
-/** The Vault of a cluster on Kubernetes: nodes are ready when they are unsealed, and restarted one by one when `config` changes. */
+/**
+ * The Vault of a cluster on Kubernetes: nodes are ready when they are unsealed, and restarted one by one when `config` changes;
+ * by a person, where holders unseal them.
+ */
 export const vaultRelease = (wish: VaultWish): Release => {
   const folders = [
     // the chart's start writes the configuration here
@@ -157,6 +162,7 @@ export const vaultRelease = (wish: VaultWish): Release => {
       apiAddr: `https://$(BAO_K8S_POD_NAME).vault-internal:${ports.vault}`,
       // of a single node, it would only keep Kubernetes from draining where it is
       budget: wish.replicas > 1,
+      update: wish.isHeld === true ? 'OnDelete' : 'RollingUpdate',
       // as text: whether it is an object, the chart asks of the configuration beside it
       config: jsonForTpl(wish.config),
     }),

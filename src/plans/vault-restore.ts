@@ -1,6 +1,8 @@
+import {isDeepStrictEqual} from 'node:util'
+import type {AskedShare} from '../ceremony/share.ts'
 import type {Fleet} from '../clusters.ts'
 import {LkeobsError, messageOf} from '../errors.ts'
-import {drilled} from '../platforms/local/drill.ts'
+import {type Drilled, drilled} from '../platforms/local/drill.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import type {Plan, Step, Task, Tell} from '../steps/step.ts'
@@ -8,8 +10,9 @@ import {until} from '../steps/wait.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Vault} from '../tools/vault.ts'
 import {autopilot, inspectSnapshot, raftServers, type SnapshotMeta, uploadSnapshot} from '../tools/vault-raft.ts'
-import {checkOrigin, type Marker, markerIn, type Note, noteFile} from '../trust/drill.ts'
-import {nobodyLeads, nodesNow, vaultUp} from './vault.ts'
+import {checkOrigin, markerIn, type Note, noteFile, sharesText} from '../trust/drill.ts'
+import {refounded} from './vault-refound.ts'
+import {nobodyLeads, nodesNow, sealedByHolders, vaultUp} from './vault.ts'
 
 /** A snapshot as it was found on disk: whole, and of the cluster it is to be restored into. */
 export type Found = {readonly file: string; readonly bytes: Uint8Array; readonly meta: SnapshotMeta; readonly note?: Note}
@@ -41,24 +44,31 @@ type Restore = {
   readonly cluster: Cluster
   readonly found: Found
   readonly tools: Tools
-  /** Gets the marker that the drill has read. */
-  readonly read: (marker: Marker) => void
+  /** Of a Vault that holders open: their shares, where they take part in the drill. */
+  readonly shares?: AskedShare | undefined
+  /** Gets what the drill has shown. */
+  readonly seen: (drilled: Drilled) => void
 }
 
 /** The snapshot in a throw-away node. */
-const drill = ({fleet: {file, hub}, cluster, found, tools, read}: Restore): Step => {
-  let marker: Marker | undefined
+const drill = ({fleet: {file, hub}, cluster, found, tools, shares, seen}: Restore): Step => {
+  const {note} = found
+  let isDone = false
+  const whole = cluster.seal !== 'shamir' || shares !== undefined
   return {
-    title: `drill: ${found.file} restored into a throw-away node, opened, and its marker read back`,
-    done: async () => (marker === undefined ? 'not drilled yet' : true),
+    title: `drill: ${found.file} restored into a throw-away node${whole ? ', opened, and its marker read back' : ', which its holders could open'}`,
+    done: async () => (isDone ? true : 'not drilled yet'),
     async apply(tell) {
       if (tools.download.dry) return
-      const seen = await drilled({cluster, hub, stateFolder: stateFolderOf(file.folder), tools}, found.bytes, tell)
-      checkOrigin(seen, {fleet: file.fleet.fleet, cluster: cluster.name}, found.file)
-      if (found.note && found.note.id !== seen.id)
-        throw new LkeobsError('LKO-5205', `The marker in it is ${seen.id}; the one that was written for it is ${found.note.id}.`)
-      marker = seen
-      read(seen)
+      const shown = await drilled({cluster, hub, stateFolder: stateFolderOf(file.folder), tools, shares}, found.bytes, tell)
+      if ('marker' in shown) {
+        checkOrigin(shown.marker, {fleet: file.fleet.fleet, cluster: cluster.name}, found.file)
+        if (note && note.id !== shown.marker.id)
+          throw new LkeobsError('LKO-5205', `The marker in it is ${shown.marker.id}; the one that was written for it is ${note.id}.`)
+      } else if (note?.shares && !isDeepStrictEqual(note.shares, shown.shares))
+        throw new LkeobsError('LKO-5205', `${sharesText(shown.shares)} would open it; its note says ${sharesText(note.shares)}.`)
+      isDone = true
+      seen(shown)
     },
   }
 }
@@ -72,15 +82,25 @@ export const vaultDrill = (restore: Restore): Plan => ({
 /** The snapshot in the cluster's own nodes, once a throw-away node has shown that it can be restored. */
 export const vaultRestore = (restore: Restore, force: boolean): Plan => {
   const {cluster, found} = restore
-  let wanted = restore.found.note?.id
-  const keep = (marker: Marker) => {
-    wanted = marker.id
-    restore.read(marker)
+  let wanted = found.note?.id
+  const seen = (shown: Drilled) => {
+    if ('marker' in shown) wanted = shown.marker.id
+    if (wanted === undefined)
+      throw new LkeobsError(
+        'LKO-5208',
+        `${noteFile(found.file)} is not there, and without holders nobody can read in ${found.file} what it is.`,
+        {
+          next: [`lkeobs vault restore ${found.file} --holders`],
+        },
+      )
+    restore.seen(shown)
   }
+  const {file} = found
+  const {folder} = restore.fleet.file
   const steps: readonly Task[] = [
-    drill({...restore, read: keep}),
+    drill({...restore, seen}),
     ...cluster.prepared(),
-    ...vaultUp(cluster),
+    ...vaultUp(cluster, [refounded({folder, cluster, file, snapshot: found.bytes, tools: restore.tools})]),
     {
       title: `Vault of ${cluster.name} is new, or has that marker already, or is replaced on purpose`,
       async done() {
@@ -95,7 +115,7 @@ export const vaultRestore = (restore: Restore, force: boolean): Plan => {
     },
     restored(cluster, found, () => wanted, force),
   ]
-  return {command: `vault restore ${found.file}`, title: `Vault of ${cluster.name} becomes what it was in ${found.file}.`, steps}
+  return {command: `vault restore ${file}`, title: `Vault of ${cluster.name} becomes what it was in ${file}.`, steps}
 }
 
 /** What somebody put into a Vault: the engines beyond those that every Vault is founded with. */
@@ -106,6 +126,7 @@ const heldBy = async (vault: Vault): Promise<readonly string[]> => {
 
 const steadyWithinMs = 60_000
 const opensWithinMs = 15_000
+const settlesWithinMs = 180_000
 
 /**
  * Every node has the snapshot, is open and has its vote. The marker tells that it was restored, so a run that was killed goes
@@ -132,7 +153,6 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
 
   return {
     title: `${file} restored into Vault of ${cluster.name}, all nodes open and voting`,
-    patienceMs: 120_000,
     done: () =>
       said(async () => {
         if (isDue) return 'to be replaced'
@@ -141,32 +161,47 @@ const restored = (cluster: Cluster, {file, bytes}: Found, wanted: () => string |
     async apply(tell) {
       if (isDue || !(await isThere())) {
         // a node that has only just joined may be given the data before it is ready for the key that opens it
-        const seen = await until(() => said(steady), {forMs: steadyWithinMs, tell})
+        const seen = await settled(cluster, () => said(steady), steadyWithinMs, tell)
         const {all, leader} = await nodesNow(cluster)
         if (!leader) throw nobodyLeads(cluster, all)
         if (seen !== true) tell(`restored although ${seen}`, 'lasting')
         await uploadSnapshot(leader, bytes)
         isDue = false
       }
-      await allOpen(cluster, tell)
+      await settled(cluster, () => said(steady), settlesWithinMs, tell)
     },
   }
 }
 
 /**
- * A node that was given the restored data before the key it is encrypted by cannot read it, and stays closed. Started anew, it
- * takes the key from that data.
+ * Waits until it is so. A node that was given the restored data before the key it is encrypted by cannot read it, and stays
+ * closed or silent, sometimes only a while after it was open: started anew, it takes the key from that data.
  */
-const allOpen = async (cluster: Cluster, tell: Tell): Promise<void> => {
-  const open = async () => {
-    const closed = await closedNodes(cluster)
-    return closed.length === 0 ? true : `${closed.join(', ')} closed`
-  }
-  if ((await until(open, {forMs: opensWithinMs, tell})) === true) return
-  for (const node of await closedNodes(cluster)) {
-    tell(`${node} started anew: the restore had left it closed`, 'lasting')
-    await cluster.vaultRestarted(node, tell)
-  }
+const settled = async (cluster: Cluster, steady: () => Promise<true | string>, forMs: number, tell: Tell): Promise<true | string> => {
+  const since = new Map<string, number>()
+  const restarts = new Map<string, number>()
+  return until(
+    async () => {
+      const seen = await steady()
+      if (seen === true) return true
+      const closed = await closedNodes(cluster)
+      for (const node of since.keys()) if (!closed.includes(node)) since.delete(node)
+      for (const node of closed) {
+        const at = since.get(node) ?? Date.now()
+        since.set(node, at)
+        const times = restarts.get(node) ?? 0
+        // started anew, it may be given the data once more; and a pod takes longer to start
+        if (Date.now() - at < opensWithinMs * 2 ** times) continue
+        restarts.set(node, times + 1)
+        since.delete(node)
+        tell(`${node} started anew: it was closed`, 'lasting')
+        await cluster.vaultRestarted(node, tell)
+      }
+      if (restarts.size > 0 && cluster.seal === 'shamir') throw sealedByHolders(cluster)
+      return seen
+    },
+    {forMs, tell},
+  )
 }
 
 const closedNodes = async (cluster: Cluster): Promise<readonly string[]> => {

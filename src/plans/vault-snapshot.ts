@@ -4,8 +4,8 @@ import type {Cluster} from '../platforms/platform.ts'
 import type {Plan} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
 import {askNode, downloadSnapshot, inspectSnapshot} from '../tools/vault-raft.ts'
+import {type Marker, markerIn, markerPath, type Note, noteFile, sharesIn} from '../trust/drill.ts'
 import {registry} from '../trust/register.ts'
-import {type Marker, markerIn, markerPath, type Note, noteFile} from '../trust/drill.ts'
 import {mounted} from '../trust/pki.ts'
 import {nobodyLeads, nodesNow} from './vault.ts'
 
@@ -45,6 +45,7 @@ export const vaultSnapshot = (
             schema: 'lkeobs/vault-snapshot-note/v1',
             ...marker,
             seal: seal?.type ?? cluster.seal,
+            ...(seal?.type === 'shamir' && {shares: sharesIn(seal)}),
             version: seal?.version ?? '',
             sha256,
             bytes,

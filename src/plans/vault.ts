@@ -8,11 +8,15 @@ import {askNode} from '../tools/vault-raft.ts'
 import {adminPasswordFile, sealKeyFile} from '../trust/admin.ts'
 
 const selfInitialisesWithinMs = 20_000
+const leadsWithinMs = 30_000
 const lockedOut = 'its administrator cannot log in'
 
-/** A cluster's Vault: TLS, Raft, unsealed by its own key, one administrator. */
-export const vaultUp = (cluster: Cluster): readonly Task[] => {
-  if (cluster.seal === 'shamir') return [...cluster.hasRootCa(), ...cluster.vaultRuns(), unsealedByOthers(cluster)]
+/**
+ * A cluster's Vault: TLS, Raft, unsealed by its own key, one administrator. One that holders open does not found itself;
+ * `founded` may give it something to hold before they are called.
+ */
+export const vaultUp = (cluster: Cluster, founded: readonly Task[] = []): readonly Task[] => {
+  if (cluster.seal === 'shamir') return [...cluster.hasRootCa(), ...cluster.vaultRuns(), ...founded, unsealedByOthers(cluster)]
   const {name, processes} = cluster
   const where = processes ? '(in a file beside its data: this is a lab)' : '(in a Secret)'
   return [
@@ -37,19 +41,24 @@ const unsealedByOthers = (cluster: Cluster): Step => ({
     const seals = await cluster.vaultSeals()
     const open = seals.filter((seal) => seal?.sealed === false).length
     if (open < seals.length) return `${open} of ${seals.length} nodes unsealed`
+    // opened a moment ago, they have yet to agree on one
+    if ((await nodesNow(cluster)).leader === undefined) return 'nobody leads yet'
     return (await cluster.vault.accepts()) ? true : lockedOut
   },
-  async apply() {
+  async apply(tell) {
     const seals = await cluster.vaultSeals()
     if (!seals.some((seal) => seal?.initialized === true))
       throw new LkeobsError('LKO-5028', `Vault on ${cluster.name} holds nothing.`, {next: ['lkeobs vault init']})
-    if (seals.some((seal) => seal?.sealed !== false))
-      throw new LkeobsError('LKO-5015', `Vault on ${cluster.name} is sealed.`, {
-        next: ['lkeobs vault unseal --wait --envelope NAME.share.asc'],
-      })
-    throw new LkeobsError('LKO-5016', `Vault on ${cluster.name} refused the password.`, {next: ['lkeobs vault init']})
+    if (seals.some((seal) => seal?.sealed !== false)) throw sealedByHolders(cluster)
+    const leads = async () => ((await nodesNow(cluster)).leader === undefined ? 'nobody leads yet' : true)
+    if ((await until(leads, {forMs: leadsWithinMs, tell})) !== true) throw nobodyLeads(cluster, seals.length)
+    if (!(await cluster.vault.accepts()))
+      throw new LkeobsError('LKO-5016', `Vault on ${cluster.name} refused the password.`, {next: ['lkeobs vault init']})
   },
 })
+
+export const sealedByHolders = ({name}: Cluster): LkeobsError =>
+  new LkeobsError('LKO-5015', `Vault on ${name} is sealed.`, {next: ['lkeobs vault unseal --wait --envelope NAME.share.asc']})
 
 type RaftConfiguration = {readonly config: {readonly servers: readonly object[]}}
 

@@ -1,6 +1,7 @@
 import {bold, count, dim, duration, mark, nextCommands, table} from '../output.ts'
 import type {HubCluster} from '../platforms/platform.ts'
-import type {Marker} from '../trust/drill.ts'
+import type {Drilled} from '../platforms/local/drill.ts'
+import {sharesText} from '../trust/drill.ts'
 import type {VaultNodeStatus, VaultStatus} from './vault.ts'
 
 const sealWords: Readonly<Record<string, string>> = {
@@ -63,11 +64,22 @@ export const vaultStatusText = (all: readonly VaultStatus[], hub: Hub): string =
 
 type Restored = {readonly file: string; readonly cluster: string; readonly isHub: boolean; readonly isDrill: boolean}
 
+/** What a drill has shown, and what it has not. */
+const drilledText = (file: string, seen: Drilled | undefined): string => {
+  if (seen && 'shares' in seen)
+    return `${file} is whole, and was restored into a throw-away node, which ${sharesText(seen.shares)} would open. No holder took part: that theirs do, and what is in it, is not shown.`
+  const {at} = seen?.marker ?? {}
+  const marker = at === undefined ? 'its marker' : `the marker of ${at}, ${duration(Date.now() - Date.parse(at))} old,`
+  return `${file} can be restored: ${marker} was read back from it.`
+}
+
 /** What a restore or its drill came to. */
-export const restoredText = ({file, cluster, isHub, isDrill}: Restored, marker: Pick<Marker, 'at'> | undefined): string => {
-  const age = marker === undefined ? '' : `the marker of ${marker.at}, ${duration(Date.now() - Date.parse(marker.at))} old, `
-  const drilled = `${file} can be restored: ${age}was read back from it.`
-  if (isDrill) return drilled
+export const restoredText = ({file, cluster, isHub, isDrill}: Restored, seen: Drilled | undefined): string => {
+  const drilled = drilledText(file, seen)
+  if (isDrill)
+    return seen && 'shares' in seen
+      ? [drilled, nextCommands([`lkeobs vault restore ${file} ${cluster} --drill --holders`])].join('\n')
+      : drilled
   const next = isHub ? 'lkeobs hub init          (brings the rest up to it)' : `lkeobs edge join ${cluster}`
   return [drilled, `Vault of ${cluster} is what it was then.`, nextCommands([next])].join('\n')
 }

@@ -2,7 +2,8 @@ import {createHash} from 'node:crypto'
 import {gunzip} from 'node:zlib'
 import {promisify} from 'node:util'
 import {LkeobsError, messageOf} from '../errors.ts'
-import type {RawAnswer, SealStatus, Vault} from './vault.ts'
+import type {Secret} from '../secret.ts'
+import type {RawAnswer, RawRequest, SealStatus, Vault} from './vault.ts'
 
 /** What a node says of its seal to anybody. */
 export type NodeSeal = SealStatus & {
@@ -61,15 +62,16 @@ export const raftServers = async (vault: Vault): Promise<readonly RaftServer[]> 
 export const autopilot = (vault: Vault): Promise<Autopilot | undefined> => vault.read<Autopilot>('sys/storage/raft/autopilot/state')
 
 const snapshotPath = 'sys/storage/raft/snapshot'
-/** A Raft of some gigabytes over a slow line. */
-const transferMs = 15 * 60_000
+/** How long a node may be silent: until it has a snapshot ready, and until it has put one of so many bytes in the place of what it holds. */
+const readyWithinMs = 120_000
+const replacedWithinMs = (bytes: number): number => 60_000 + bytes / 1000
 
 const errorsOf = (answer: RawAnswer): string =>
   jsonOf<{errors?: readonly string[]}>(answer)?.errors?.join('; ').replaceAll(/\s+/g, ' ').trim() || `status ${answer.status}`
 
 /** The Raft's snapshot: encrypted by the barrier, as on disk. */
 export const downloadSnapshot = async (vault: Vault): Promise<Uint8Array> => {
-  const answer = await vault.raw(snapshotPath, {loggedIn: true, timeoutMs: transferMs})
+  const answer = await vault.raw(snapshotPath, {loggedIn: true, timeoutMs: readyWithinMs})
   if (!answer) throw new LkeobsError('LKO-5001', `${vault.address}: the snapshot broke off`)
   if (answer.status !== 200) throw new LkeobsError('LKO-5002', `read ${snapshotPath} at ${vault.address}: ${errorsOf(answer)}`)
   return answer.body
@@ -80,13 +82,31 @@ export const downloadSnapshot = async (vault: Vault): Promise<Uint8Array> => {
  * LKO-5202 is thrown before anything is replaced.
  */
 export const uploadSnapshot = async (leader: Vault, snapshot: Uint8Array, name = leader.address): Promise<void> => {
-  const answer = await leader.raw(snapshotPath, {method: 'POST', body: snapshot, loggedIn: true, timeoutMs: transferMs})
-  if (!answer) throw new LkeobsError('LKO-5001', `${name}: the restore broke off`)
-  if (answer.status < 300) return
-  const why = errorsOf(answer)
+  const why = await sent(leader, snapshotPath, snapshot, {loggedIn: true}, name)
+  if (why === undefined) return
   if (/different (autoseal key|set of unseal keys)|verify hash/.test(why))
     throw new LkeobsError('LKO-5202', `${name} cannot open it: its seal is another than that of the Vault it was taken from.`)
   throw new LkeobsError('LKO-5002', `write ${snapshotPath} at ${name}: ${why}`)
+}
+
+/** The same whatever opens the snapshot: only where what the node holds is worth nothing. */
+export const forceSnapshot = async (leader: Vault, snapshot: Uint8Array, as: Secret, name = leader.address): Promise<void> => {
+  const path = `${snapshotPath}-force`
+  const why = await sent(leader, path, snapshot, {as}, name)
+  if (why !== undefined) throw new LkeobsError('LKO-5002', `write ${path} at ${name}: ${why}`)
+}
+
+/** Undefined when it was taken, otherwise why it was not. */
+const sent = async (
+  leader: Vault,
+  path: string,
+  snapshot: Uint8Array,
+  login: Pick<RawRequest, 'loggedIn' | 'as'>,
+  name: string,
+): Promise<string | undefined> => {
+  const answer = await leader.raw(path, {method: 'POST', body: snapshot, ...login, timeoutMs: replacedWithinMs(snapshot.length)})
+  if (!answer) throw new LkeobsError('LKO-5001', `${name}: the restore broke off`)
+  return answer.status < 300 ? undefined : errorsOf(answer)
 }
 
 /** What can be read of a snapshot by anybody. */

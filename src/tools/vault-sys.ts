@@ -1,5 +1,5 @@
 import {LkeobsError} from '../errors.ts'
-import type {Secret} from '../secret.ts'
+import {Secret} from '../secret.ts'
 import type {SealStatus, Vault, VaultAnswer, VaultRequest} from './vault.ts'
 
 /** Where OpenBao and Vault have gone separate ways: OpenBao from 2.6, and Vault. */
@@ -19,7 +19,7 @@ const words: readonly (readonly [Taken, RegExp])[] = [
   ['duplicate', /already been provided/],
   ['foreign', /incorrect nonce/],
   ['malformed', /hex or base64|key is (shorter|longer)|invalid key length/],
-  ['wrong', /decrypt|invalid key|authentication failed|incorrect key shares|aborted|unable to authenticate/],
+  ['wrong', /decrypt|invalid key|authentication failed|incorrect key shares|combined key|aborted|unable to authenticate/],
   ['expired', /no (rotation|rekey|root generation|barrier)|not (in progress|started)|in progress$/],
 ]
 
@@ -70,6 +70,12 @@ export const vaultSys = (vault: Vault) => {
       const data = {secret_shares: shares, secret_threshold: threshold, pgp_keys: keys, root_token_pgp_key: rootTokenKey}
       const reply = await ask<{keys_base64: string[]; root_token: string}>({method: 'POST', path: 'sys/init', data})
       return {shares: reply.keys_base64, rootToken: reply.root_token}
+    },
+    /** With a single share and a root token that nobody is to keep. */
+    async initAlone(): Promise<{readonly share: Secret; readonly token: Secret}> {
+      const data = {secret_shares: 1, secret_threshold: 1}
+      const reply = await ask<{keys_base64: string[]; root_token: string}>({method: 'POST', path: 'sys/init', data})
+      return {share: new Secret(reply.keys_base64[0] ?? ''), token: new Secret(reply.root_token)}
     },
     unseal: (share: Secret) => give({method: 'POST', path: 'sys/unseal', data: {key: share}}),
     reset: () => ask<object>({method: 'POST', path: 'sys/unseal', data: {reset: true}}),

@@ -77,6 +77,9 @@ export type RawRequest = {
   readonly body?: Uint8Array
   /** With the administrator's token; without a login unless given. */
   readonly loggedIn?: boolean
+  /** With this token. */
+  readonly as?: Secret
+  /** How long nothing may come or go. */
   readonly timeoutMs?: number
 }
 
@@ -293,7 +296,7 @@ export const openVault: OpenVault = (target) => {
       }
     },
     async raw(path, request = {}) {
-      const token = request.loggedIn === true ? (await loggedIn()).token : undefined
+      const token = request.as ? request.as.reveal() : request.loggedIn === true ? (await loggedIn()).token : undefined
       try {
         const at = target.dial ? `https://${await target.dial()}` : own
         return await bare(`${at}/v1/${path}`, {...request, ca: await target.ca(), serverName: target.serverName, token})

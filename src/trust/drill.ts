@@ -2,6 +2,13 @@ import {LkeobsError} from '../errors.ts'
 import type {Vault} from '../tools/vault.ts'
 import {registry} from './register.ts'
 
+/** How many shares open a Vault, and of how many. */
+export type Shares = {readonly threshold: number; readonly of: number}
+
+export const sharesText = ({threshold, of}: Shares): string => `any ${threshold} of ${of} shares`
+
+export const sharesIn = ({t = 0, n = 0}: {readonly t?: number; readonly n?: number}): Shares => ({threshold: t, of: n})
+
 /** What `vault snapshot` writes before it takes the snapshot, and a drill reads back. Nothing secret. */
 export type Marker = {readonly id: string; readonly at: string; readonly fleet: string; readonly cluster: string}
 
@@ -21,6 +28,8 @@ export const markerIn = async (vault: Vault): Promise<Marker | undefined> => {
 export type Note = Marker & {
   readonly schema: 'lkeobs/vault-snapshot-note/v1'
   readonly seal: string
+  /** Of a Vault that holders open. */
+  readonly shares?: Shares
   readonly version: string
   readonly sha256: string
   readonly bytes: number

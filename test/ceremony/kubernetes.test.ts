@@ -30,6 +30,8 @@ const vaultOf = async (text: string) => {
 test('holders unseal it: no seal, no password in a Secret, no node that initialises itself, audit devices declared', async () => {
   const {titles, release, selves, nodes} = await vaultOf(shamir)
   expect(release).not.toMatch(/"seal": |vault-seal|vault-admin/)
+  // started anew it is closed: a person says when
+  expect(release).toContain('"updateStrategyType":"OnDelete"')
   expect(release).toContain('"file_path": "/openbao/data/audit.log"')
   expect(release).toContain('"file_path": "stdout"')
   expect(selves).not.toContain('initialize')
@@ -43,6 +45,7 @@ test('holders unseal it: no seal, no password in a Secret, no node that initiali
 test('a key unseals it: as before', async () => {
   const {release, selves} = await vaultOf(textWith('{seal: static}'))
   expect(release).toMatch(/"seal": /)
+  expect(release).toContain('"updateStrategyType":"RollingUpdate"')
   expect(release).toContain('vault-seal')
   expect(release).not.toContain('"audit": ')
   expect(selves.match(/retry_join/g)).toHaveLength(3)

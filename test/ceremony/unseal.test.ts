@@ -118,6 +118,22 @@ test('whoever waits types once: followers get the share when they can take it', 
   for (const {board} of all) expect(board.nodes.map(({state}) => state)).toEqual(['unsealed', 'unsealed', 'unsealed'])
 })
 
+test('whoever gave the last share is told when somebody leads', async () => {
+  const nodes = fakeNodes({names: ['vault-0']})
+  let asked = 0
+  const [node] = nodes
+  if (!node) throw new Error('no node')
+  const {request} = node.vault
+  node.vault.request = async (what) => {
+    if (what.path !== 'sys/leader' || (asked += 1) > 2) return request(what)
+    return {status: 200, data: {leader_address: '', is_self: false}, errors: []}
+  }
+  for (const name of ['ada', 'bea']) await give(nodes, shareOf(name))
+  expect(asked).toBe(0)
+  expect((await give(nodes, shareOf('cem'))).board.leader).toBe('vault-0')
+  expect(asked).toBe(3)
+})
+
 test('nothing to unseal, nobody there, nothing initialised', async () => {
   const open = fakeNodes({names: ['vault-0']})
   for (const name of ['ada', 'bea', 'cem']) await give(open, shareOf(name))

@@ -1,8 +1,11 @@
+import {randomBytes} from 'node:crypto'
 import {readdirSync, readFileSync} from 'node:fs'
 import {appendFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
+import {Secret} from '../../src/secret.ts'
+import {openVault} from '../../src/tools/vault.ts'
 import {document, type Ended, eventually, lkeobs, lkeobsAloud, pidsOf, start} from './cli.ts'
 import {heldFleet, type Person, personWith, processTable} from './people.ts'
 
@@ -278,6 +281,97 @@ describe('a node killed', () => {
   })
 })
 
+describe('a snapshot', () => {
+  type Drilled = {marker?: {id: string}; shares?: {threshold: number; of: number}; steps: {title: string; state: string}[]}
+  const file = () => path.join(outside, 'hub.snap')
+  const secret = randomBytes(12).toString('hex')
+  const pending = () => path.join(folder, '.lkeobs/hub/restore.json')
+  const nodeAt = (index: number) =>
+    openVault({
+      address: `https://127.0.0.1:${ports + 10 + 2 * index}`,
+      ca: () => readFile(path.join(folder, '.lkeobs/hub/ca/ca.pem'), 'utf8'),
+      login: {username: 'lkeobs', password: async () => new Secret(password)},
+    })
+  const restore = (args: readonly string[] = [], input?: string) =>
+    cli(['vault', 'restore', file(), '--yes', '--json', ...args], admin(), input)
+  /** Who opens it, one share a line. */
+  const sharesOf = async (all: readonly Person[]) =>
+    (await Promise.all(all.map((person) => shareIn(person)))).map((line) => `${line}\n`).join('')
+  const changed = (ended: Ended) =>
+    document<Drilled>(ended)
+      .steps.filter(({state}) => state === 'done')
+      .map(({title}) => title)
+
+  test('is drilled as far as it goes without holders, and with them to its marker', async () => {
+    await nodeAt(0).write('lkeobs/before', {secret})
+    const taken = await cli(['vault', 'snapshot', '--out', file(), '--json'], admin())
+    expect(taken.code, taken.stdout).toBe(0)
+    const {note} = document<{note: {id: string; seal: string; shares: object}}>(taken)
+    expect(note).toMatchObject({seal: 'shamir', shares: {threshold: 3, of: 5}})
+
+    const alone = await cli(['vault', 'restore', file(), '--drill', '--json'])
+    expect(alone.code, alone.stdout).toBe(0)
+    expect(document<Drilled>(alone)).toMatchObject({shares: {threshold: 3, of: 5}})
+    expect(document<Drilled>(alone).marker).toBeUndefined()
+
+    const three = await restore(['--drill', '--share-file', '-'], await sharesOf([at(4), at(1), at(2)]))
+    expect(three.code, three.stdout).toBe(0)
+    expect(document<Drilled>(three).marker?.id).toBe(note.id)
+    const old = await gone[0]?.decrypt(await readFile(path.join(outside, 'old.share.asc'), 'utf8'))
+    const wrong = await restore(['--drill', '--share-file', '-'], `${await sharesOf([at(0), at(1)])}${old}\n`)
+    expect(codeOf(wrong)).toBe('LKO-5023')
+    expect(readdirSync(path.join(folder, '.lkeobs'))).not.toContain('drill')
+  })
+
+  test('replaces what holders have opened only by force', async () => {
+    await nodeAt(0).write('lkeobs/before', {secret: 'later'})
+    await cli(['vault', 'snapshot', '--out', path.join(outside, 'later.snap'), '--json'], admin())
+    expect(codeOf(await restore())).toBe('LKO-5204')
+    const forced = await restore(['--force'])
+    expect(forced.code, forced.stdout).toBe(0)
+    expect(await nodeAt(0).read('lkeobs/before')).toEqual({secret})
+  })
+
+  test('in fresh nodes it waits for the holders of then; killed before, nothing is removed but what was declared worthless', async () => {
+    for (const [name, pid] of Object.entries(await pidsOf(folder, 'hub'))) {
+      if (!name.startsWith('vault')) continue
+      process.kill(pid, 'SIGKILL')
+      await rm(path.join(folder, '.lkeobs/hub', name, 'data'), {recursive: true})
+    }
+    const {child, ended} = start(folder, ['vault', 'restore', file(), '--yes'], debug)
+    await eventually('the first node is initialised', async () => (await nodeAt(0).sealStatus())?.initialized === true, 60_000)
+    child.kill('SIGKILL')
+    heard(await ended)
+    expect(await nodeAt(0).sealStatus()).toMatchObject({n: 1})
+
+    const declared = await readFile(pending(), 'utf8')
+    await rm(pending())
+    expect(codeOf(await restore())).toBe('LKO-5210')
+    expect(await nodeAt(0).sealStatus()).toMatchObject({n: 1})
+    await writeFile(pending(), declared)
+
+    // nobody's password is needed before somebody can log in
+    const waiting = await cli(['vault', 'restore', file(), '--yes', '--json'])
+    expect(codeOf(waiting), waiting.stdout).toBe('LKO-5015')
+    expect(document<Failure>(waiting).error.next).toContain('lkeobs vault unseal --wait --envelope NAME.share.asc')
+    expect(filesBelow(path.join(folder, '.lkeobs/hub')).filter((one) => one.endsWith('restore.json'))).toEqual([])
+    expect(await nodeAt(0).sealStatus()).toMatchObject({sealed: true, t: 3, n: 5})
+    // whoever runs it again does no harm
+    expect(codeOf(await cli(['vault', 'restore', file(), '--yes', '--json']))).toBe('LKO-5015')
+
+    const all = await Promise.all([at(0), at(3), at(4)].map((person) => unseal(person, ['--wait'])))
+    for (const one of all) expect(document<Board>(one), one.stdout).toMatchObject({unsealed: true, peers: 3})
+    // who gave the last share may log in at once
+    expect(await nodeAt(0).accepts()).toBe(true)
+    const done = await restore()
+    expect(done.code, done.stdout).toBe(0)
+    expect(await nodeAt(0).read('lkeobs/before')).toEqual({secret})
+    const again = await restore()
+    expect(changed(again), again.stdout).toEqual([expect.stringMatching(/^drill: /)])
+    expect((await cli(['hub', 'init', '--json'], admin())).code).toBe(0)
+  }, 240_000)
+})
+
 describe('what is left behind', () => {
   test('the transcript holds; with one byte changed, a line removed or exchanged it names the line', async () => {
     const file = inCeremony('transcript.jsonl')
@@ -362,13 +456,6 @@ describe('an edge that it unseals', () => {
     const joined = await cli(['edge', 'join', 'edge-1', '--json'], admin())
     expect(joined.code, joined.stdout).toBe(0)
     expect((await statusOf(['edge-1']))[0]).toMatchObject({problems: []})
-  })
-
-  test('a snapshot of the hub is taken; a drill would need its holders', async () => {
-    const file = path.join(outside, 'hub.snap')
-    const taken = await cli(['vault', 'snapshot', '--out', file, '--json', '--password-file', path.join(outside, 'password')])
-    expect(taken.code, taken.stdout).toBe(0)
-    expect(codeOf(await cli(['vault', 'restore', file, '--drill', '--json'], admin()))).toBe('LKO-5208')
   })
 })
 

@@ -145,7 +145,7 @@ describe('invites that do not work', () => {
     expect({edge: filesIn(folder), hub: filesIn(hub), register: await register()}).toEqual(before)
     const {error} = document<Failure>(ended)
     expect(error.exit).toBe(ended.code)
-    expect(error.next[0]).toMatch(/^lkeobs edge (join|invite|list)/)
+    expect(error.next[0]).toMatch(/^lkeobs edge (join|invite|list|evict)/)
     const token =
       invite.startsWith('lkeobs-invite-1.') && invite.split('.').length === 3 ? readInvite(new Secret(invite)).token.reveal() : invite
     expect(ended.stdout + ended.stderr).not.toContain(token)

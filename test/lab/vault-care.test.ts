@@ -270,12 +270,21 @@ describe('snapshot and restore', () => {
     expect((await run('lab', 'up')).code).toBe(0)
   })
 
-  test('by force the snapshot replaces what came after it', async () => {
+  test('by force the snapshot replaces what came after it; a node killed meanwhile is started anew and has it, too', async () => {
     await hubVault().write('lkeobs/before', {secret: 'later'})
-    const forced = await run('vault', 'restore', 'hub.snap', '--yes', '--force')
+    const standby = (await vaults('hub')).vaults[0]?.nodes.findLast(({state: now}) => now === 'standby')?.name ?? ''
+    const {child, ended} = start(folder, ['vault', 'restore', 'hub.snap', '--yes', '--force'])
+    const drilled = new Promise<void>((resolve) => {
+      child.stderr.on('data', (chunk: Buffer) => chunk.toString().includes('or is replaced on purpose') && resolve())
+    })
+    await Promise.race([drilled, ended])
+    await kill('hub', standby)
+    const forced = await ended
     expect(forced.code, forced.stderr).toBe(0)
+    expect(forced.stderr).toContain(`${standby} started anew`)
     expect(await hubVault().read('lkeobs/before')).toEqual({secret})
-  })
+    expect((await vaults('hub')).ok).toBe(true)
+  }, 300_000)
 })
 
 describe('secrets', () => {

@@ -2,7 +2,8 @@ import {createHash} from 'node:crypto'
 import {gzipSync} from 'node:zlib'
 import {expect, test} from 'vitest'
 import {LkeobsError} from '../../src/errors.ts'
-import {askNode, downloadSnapshot, inspectSnapshot, uploadSnapshot} from '../../src/tools/vault-raft.ts'
+import {Secret} from '../../src/secret.ts'
+import {askNode, downloadSnapshot, forceSnapshot, inspectSnapshot, uploadSnapshot} from '../../src/tools/vault-raft.ts'
 import type {RawAnswer, RawRequest, Vault} from '../../src/tools/vault.ts'
 
 const block = 512
@@ -99,6 +100,19 @@ test.each([
   expect(ended instanceof LkeobsError ? ended.code : ended).toBe(code)
   // never by force: the node itself is asked whether its seal can open it
   expect(asked).toEqual([`POST ${snapshot} (logged in)`])
+})
+
+test('by force it is put with the token that is given, and refused in words', async () => {
+  const token = new Secret('token-sentinel')
+  const {vault, asked} = answering({[`${snapshot}-force`]: [204, '']})
+  await forceSnapshot(vault, Buffer.from('x'), token)
+  expect(asked).toEqual([`POST ${snapshot}-force`])
+  const refused = forceSnapshot(
+    answering({[`${snapshot}-force`]: [403, '{"errors":["permission denied"]}']}).vault,
+    Buffer.from('x'),
+    token,
+  )
+  await expect(refused).rejects.toMatchObject({code: 'LKO-5002', message: expect.stringContaining('permission denied') as unknown})
 })
 
 test('a snapshot that Vault refuses, or breaks off, is an error in its words', async () => {

@@ -76,6 +76,7 @@ test.for<readonly [taken: string | undefined, status: number, words: string]>([
   ['foreign', 400, 'incorrect nonce supplied; nonce for rotation is "3244f2a2"'],
   ['wrong', 400, 'unable to retrieve stored keys: invalid key: failed to decrypt keys from storage: cipher: message authentication failed'],
   ['wrong', 400, 'rotation verification failed; incorrect key shares supplied'],
+  ['wrong', 400, 'invalid key: failed to compute combined key: all parts must be the same length'],
   ['wrong', 500, '1 error occurred:\n\t* root generation aborted: unable to authenticate: unable to retrieve stored keys'],
   ['malformed', 400, "'key' must be a valid hex or base64 string"],
   ['malformed', 400, 'invalid key: key is shorter than minimum 16 bytes'],

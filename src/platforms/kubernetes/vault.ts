@@ -136,6 +136,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
         released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
           vaultRelease({
             replicas,
+            isHeld: !isSelfMade,
             storageClass,
             size: volume,
             config,
