@@ -441,6 +441,12 @@ export const catalogue = {
     why: 'A Vault that holders open takes a snapshot only when it is open. One that holds nothing is therefore initialised for a moment with a share that nobody sees, and a run that is killed in that moment leaves a Vault that nobody can open. On this machine the next run removes it, since the file restore.json said before that it is worth nothing. Without that file nothing is removed.',
     fix: 'See that nothing of worth is in it: seal status shows one share of one. Then remove what its nodes keep (on this machine .lkeobs/HUB/vault-*/data after `lkeobs lab down`, on Kubernetes the volumes of Vault), and run the same command again.',
   },
+  'LKO-5301': {
+    exit: exit.notReady,
+    title: 'The root CA cannot be rotated from here.',
+    why: 'Everybody who trusts the root CA of the hub has to be told of another one before it signs anything. That is done for a hub and edges whose clusters are on this machine and in this fleet file. On Kubernetes the root CA is kept by cert-manager, or in a Secret; an edge that is looked after elsewhere cannot be told. Nothing was changed.',
+    fix: 'The message names the cluster. Rotate its leaves and issuers, which is what ends first; a root CA lives ten years.',
+  },
   'LKO-6001': {
     exit: exit.usage,
     title: 'This is not a whole invite.',

@@ -1,7 +1,7 @@
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Plan, Task} from '../steps/step.ts'
 import type {Vault} from '../tools/vault.ts'
-import {registered, trusted} from '../trust/bundle.ts'
+import {registered, retired, trusted} from '../trust/bundle.ts'
 import {asking, handing, known} from '../trust/credential.ts'
 import {bound} from '../trust/binding.ts'
 import {leafPolicyWritten, leafRole} from '../trust/leaf.ts'
@@ -36,14 +36,14 @@ export const edgeJoin = (hub: HubCluster, edge: EdgeCluster): Plan => {
       ...edgeIdentity(above, edge),
       ...admitted(hub),
       ...edgeAgent(above, hub, edge),
-      known(hub, hub.vault),
+      ...admitted(hub),
       asking(hub),
     ],
   }
 }
 
-/** The hub is in the same fleet file, and everything is asked of it at once. */
-export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => {
+/** The hub is in the same fleet file, and everything is asked of it at once. `retires`: whether an issuer of before is trusted no longer. */
+export const inReach = (hub: HubCluster, edge: EdgeCluster, {retires = true}: {readonly retires?: boolean} = {}): Above => {
   const {made, taken, given, alone} = handing(hub, edge)
   return {
     signer: {
@@ -54,7 +54,7 @@ export const inReach = (hub: HubCluster, edge: EdgeCluster): Above => {
     // before the issuer: an edge with an issuer and no key is one from before there were credentials
     known: [made, registered(hub.vault, edge.name, async () => (await issuerOf(edge.vault, 'pki')) ?? '')],
     admitted: [taken, given],
-    settled: [alone],
+    settled: [alone, ...(retires ? [retired(hub.vault, edge.name)] : [])],
   }
 }
 
@@ -72,7 +72,6 @@ export const edgeIdentity = ({signer, before, known: steps}: Above, edge: EdgeCl
     issuer(vault, `issuer of ${name}, signed by the hub (valid 1 year)`, 'pki', `lkeobs edge ${name}`, signer),
     written(vault, `what the agent of ${name} may be called`, 'pki/roles/agent', async () => leafRole(await edge.leaf(), 'client')),
     leafPolicyWritten(vault, name, 'pki/issue/agent'),
-    ...edge.leafDelivered(),
     ...steps,
   ]
 }
@@ -82,7 +81,7 @@ export const edgeAgent = (
   {admitted: first, settled}: Above,
   hub: Pick<HubCluster, 'name' | 'rootCa'>,
   edge: EdgeCluster,
-): readonly Task[] => [...first, ...edge.agentRuns(hub), ...settled, ...edge.tidied()]
+): readonly Task[] => [...first, ...edge.leafDelivered(), ...edge.agentRuns(hub), ...settled, ...edge.tidied()]
 
 /** The certificate of an edge's issuer. Whatever the request says of itself, it becomes the issuer of this edge, with no CA below it. */
 export const edgeIssuerSigned = async (hub: Vault, edge: string, csr: string): Promise<string> => {

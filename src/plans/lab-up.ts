@@ -6,7 +6,7 @@ import {count} from '../output.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
-import {asking, known} from '../trust/credential.ts'
+import {asking} from '../trust/credential.ts'
 import {sealsMounted} from '../trust/seal.ts'
 import {admitted, edgeAgent, edgeIdentity, inReach} from './edge-join.ts'
 import {hubSteps} from './hub-init.ts'
@@ -32,29 +32,34 @@ const labWithEdges = (text: string, edges: number, file: string): string => {
 }
 
 /** A whole fleet on this machine: programs, fleet file, hub, edges. */
-export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => {
-  const members = edges.map((edge) => ({edge, above: inReach(hub, edge)}))
+export const labUp = ({file, hub, edges}: Fleet, tools: Tools): Plan => ({
+  command: 'lab up',
+  title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
+  steps: [programsInstalled(['lab'], tools), fleetFileWritten({file}, tools), ...fleetSteps({hub, edges}, tools)],
+})
+
+/** A hub and its edges, as their fleet file says. */
+export const fleetSteps = (
+  {hub, edges}: Pick<Fleet, 'hub' | 'edges'>,
+  tools: Pick<Tools, 'x509'>,
+  options?: {readonly retires: boolean},
+): readonly Task[] => {
+  const members = edges.map((edge) => ({edge, above: inReach(hub, edge, options)}))
   const forEach = (title: string, steps: (member: (typeof members)[number]) => readonly Task[]): Task => ({
     title,
     concurrency: edgesAtOnce,
     independent: 'LKO-8001',
     steps: members.map((member) => ({title: member.edge.name, steps: steps(member)})),
   })
-  return {
-    command: 'lab up',
-    title: `Lab ${file.fleet.fleet}: ${hub.name} and ${count(edges.length, 'edge')} on this machine.`,
-    steps: [
-      programsInstalled(['lab'], tools),
-      fleetFileWritten({file}, tools),
-      ...hubSteps(hub, tools),
-      ...sealsMounted(hub, edges),
-      forEach('edges', ({edge, above}) => edgeIdentity(above, edge)),
-      ...admitted(hub),
-      forEach('agents', ({edge, above}) => edgeAgent(above, hub, edge)),
-      known(hub, hub.vault),
-      asking(hub),
-    ],
-  }
+  return [
+    ...hubSteps(hub, tools),
+    ...sealsMounted(hub, edges),
+    forEach('edges', ({edge, above}) => edgeIdentity(above, edge)),
+    ...admitted(hub),
+    forEach('agents', ({edge, above}) => edgeAgent(above, hub, edge)),
+    ...admitted(hub),
+    asking(hub),
+  ]
 }
 
 export const fleetFileWritten = ({file: {file, folder, text}}: Pick<Fleet, 'file'>, {files}: Tools): Step => {

@@ -7,7 +7,7 @@ import {until} from '../steps/wait.ts'
 import {askNode} from '../tools/vault-raft.ts'
 import {adminPasswordFile, sealKeyFile} from '../trust/admin.ts'
 
-const selfInitialisesWithinMs = 20_000
+const selfInitialisesWithinMs = 30_000
 const leadsWithinMs = 30_000
 const lockedOut = 'its administrator cannot log in'
 
@@ -68,6 +68,8 @@ const unsealed = (cluster: Cluster): Step => {
   const open = async (): Promise<true | string> => {
     const ready = (await cluster.vaultSeals()).filter((seal) => seal?.sealed === false).length
     if (ready < count) return `${ready} of ${count} nodes unsealed`
+    // all started anew, they have yet to agree on one; until then no login is a refusal
+    if ((await nodesNow(cluster)).leader === undefined) return 'nobody leads yet'
     if (!(await vault.accepts())) return lockedOut
     // a node that joined gets its vote ten seconds later, which nobody has to wait for
     const joined = (await vault.read<RaftConfiguration>('sys/storage/raft/configuration'))?.config.servers.length ?? 0

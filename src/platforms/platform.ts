@@ -8,6 +8,7 @@ import type {Counters} from '../tools/stores.ts'
 import type {SealStatus, Vault} from '../tools/vault.ts'
 import type {LeafWish} from '../trust/leaf.ts'
 import type {Site} from './kubernetes/site.ts'
+import type {RootRotation} from './local/root-rotation.ts'
 
 /** Where a component is, as it sees itself: what its own configuration may name. */
 export type Place = {
@@ -124,6 +125,8 @@ export type HubCluster = Cluster & {
     /** From this machine alone. */
     readonly here?: boolean
   }
+  /** How its root CA is exchanged for another; left out where somebody else keeps it. */
+  readonly rootRotation?: RootRotation
   storesRun(): readonly Task[]
   gatewayRuns(): readonly Task[]
   /** What each gateway answers to this credential, or to none (see `tried`). */

@@ -24,6 +24,10 @@ export const readCertificate = (pem: string): X509Certificate | undefined => {
   }
 }
 
+/** The certificates of a PEM text, each as it stands there. */
+export const splitPem = (pem: string): readonly string[] =>
+  [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(([one]) => `${one}\n`)
+
 /** Whether `certificate` was signed by `issuer` and is valid now. */
 export const isSignedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
   certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey) && Date.parse(certificate.validTo) > Date.now()

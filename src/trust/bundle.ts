@@ -31,13 +31,24 @@ export const registered = (hub: Vault, name: string, current: () => Promise<stri
     if (found.issuer === undefined) return 'not yet'
     return found.issuer === (await current()) ? true : 'it knows another one'
   },
-  apply: async () => amend(hub, name, {issuer: await current()}),
+  async apply() {
+    const [{issuer}, issuerNow] = [await entryOf(hub, name), await current()]
+    // the leaf that is in use was signed by the one of before
+    await amend(hub, name, {issuer: issuerNow, ...(issuer !== undefined && issuer !== issuerNow && {retiring: issuer})})
+  },
+})
+
+/** Nothing that an earlier issuer of the edge has signed is trusted any more, once `trusted` has followed. Its leaf is of the present one by now. */
+export const retired = (hub: Vault, name: string): Step => ({
+  title: `the hub trusts the present issuer of ${name} alone`,
+  done: async () => ((await entryOf(hub, name)).retiring === undefined ? true : 'an earlier one, too'),
+  apply: () => amend(hub, name, {retiring: undefined}),
 })
 
 /** The gateway trusts exactly the issuers of the edges the hub knows. It takes a new bundle up by itself within seconds. */
 export const trusted = (gateway: Hands, hub: Vault): Step => {
   const wish = async (): Promise<string> => {
-    const issuers = (await entries(hub)).flatMap(({issuer}) => issuer ?? [])
+    const issuers = (await entries(hub)).flatMap(({issuer, retiring}) => [issuer, retiring].filter((pem) => pem !== undefined))
     return [(await gateway.read('gateway', nobodyFile)) ?? '', ...issuers].map((pem) => `${pem.trim()}\n`).join('')
   }
   return {

@@ -13,6 +13,8 @@ export const bindingOf = (edge: string): string => `${registry}/clusters/${edge}
 export type Entry = {
   /** Who signs its leaves (PEM). */
   readonly issuer?: string
+  /** Who signed them before, and is trusted until every leaf of its is gone. */
+  readonly retiring?: string
   /** The public halves of its credentials, the newest first: two while one takes the place of another, none once they were taken away. */
   readonly keys?: readonly PublicKey[]
   /** It sends since before there were credentials, and was not yet seen with one. */

@@ -1,24 +1,26 @@
-import {Flags} from '@oclif/core'
-import {checkHub, edgesOf} from '../../clusters.ts'
+import {Flags, type Interfaces} from '@oclif/core'
+import {checkHub, edgesOf, type Fleet} from '../../clusters.ts'
 import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {certsRotate} from '../../plans/certs-rotate.ts'
 import {lockOf} from '../../platforms/local/index.ts'
-import {rotationText} from '../../status/rotation-text.ts'
+import {rootRollback, rootRotate, rootRotationOf} from '../../plans/root-rotate.ts'
+import {rootPhaseText, rotationText} from '../../status/rotation-text.ts'
 import {percentile, type Rotated} from '../../trust/rotation.ts'
 
 export default class CertsRotate extends LkeobsCommand {
-  static override summary = 'Renew the leaves of gateways and edges now, without a restart; done when each is in use on the wire.'
+  static override summary = 'Renew leaves now, without a restart, or exchange the root CA; done when what is new is in use on the wire.'
   static override description =
-    'Each leaf is asked for anew, and then watched: the gateway until it shows the new one to who dials it, an agent until every connection it has was made with it. The old leaf stays good until its end, so nothing that is under way is refused. Edges are rotated side by side; one that fails does not stop the others, and the exit code is 8.'
+    'Each leaf is asked for anew, and then watched: the gateway until it shows the new one to who dials it, an agent until every connection it has was made with it. The old leaf stays good until its end, so nothing that is under way is refused. Edges are rotated side by side; one that fails does not stop the others, and the exit code is 8. With --root the root CA of the hub is exchanged: first both are trusted, then the new one signs everything anew, then the old one is trusted no longer; each phase is seen to hold before the next begins. Killed in any phase and run again, it goes on from there.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --all',
     '<%= config.bin %> <%= command.id %> --edge edge-1 --edge edge-2',
     '<%= config.bin %> <%= command.id %> --gateway',
+    '<%= config.bin %> <%= command.id %> --root',
   ]
 
   static override flags = {
     ...passwordFlags,
-    all: Flags.boolean({description: 'the gateway and every edge', exclusive: ['edge', 'gateway'], env: 'LKEOBS_ALL'}),
+    all: Flags.boolean({description: 'the gateway and every edge', exclusive: ['edge', 'gateway', 'root'], env: 'LKEOBS_ALL'}),
     concurrency: Flags.integer({description: 'how many edges at once', default: 10, min: 1, max: 50, env: 'LKEOBS_CONCURRENCY'}),
     edge: Flags.string({description: 'this edge; may be given again', multiple: true, env: 'LKEOBS_EDGE', helpValue: 'NAME'}),
     gateway: Flags.boolean({description: 'the gateway', env: 'LKEOBS_GATEWAY'}),
@@ -27,16 +29,28 @@ export default class CertsRotate extends LkeobsCommand {
       min: 0,
       env: 'LKEOBS_MAX_FAILURES',
     }),
+    rollback: Flags.boolean({
+      description: 'with --root: back to the root CA of before, as long as both are trusted',
+      dependsOn: ['root'],
+      env: 'LKEOBS_ROLLBACK',
+    }),
+    root: Flags.boolean({
+      description: 'the root CA of the hub, and all that is signed by it',
+      exclusive: ['edge', 'gateway'],
+      env: 'LKEOBS_ROOT',
+    }),
+    status: Flags.boolean({description: 'with --root: only say in which phase it is', dependsOn: ['root'], env: 'LKEOBS_STATUS'}),
   }
 
   async run(): Promise<void> {
     const {flags} = await this.parse(CertsRotate)
-    if (!flags.all && !flags.gateway && flags.edge === undefined)
-      this.error('What is to be rotated? --all, --gateway, or --edge NAME.', {exit: 2})
+    if (!flags.all && !flags.gateway && !flags.root && flags.edge === undefined)
+      this.error('What is to be rotated? --all, --gateway, --edge NAME, or --root.', {exit: 2})
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
     if (flags.all || flags.edge !== undefined) edgesOf(fleet, flags.edge)
     await this.check(flags, () => checkHub(fleet.hub))
+    if (flags.root) return this.#rotateRoot(fleet, flags)
     const rotated: Rotated[] = []
     await this.carryOut(
       flags,
@@ -60,4 +74,34 @@ export default class CertsRotate extends LkeobsCommand {
       },
     )
   }
+
+  async #rotateRoot(fleet: Fleet, flags: RotateFlags): Promise<void> {
+    const {phase} = await rootRotationOf(fleet)
+    if (flags.status) {
+      const now = await phase()
+      return this.result('lkeobs/root-rotation/v1', {hub: fleet.hub.name, phase: now}, rootPhaseText(fleet.hub.name, now))
+    }
+    if (!flags['dry-run'])
+      await (
+        await this.tools(flags)
+      ).ask.confirm(`Exchange the root CA of ${fleet.hub.name}? Its Vault, its gateway and every agent are restarted on the way.`)
+    await this.carryOut(
+      flags,
+      async (those) => {
+        const opened = await this.fleet(flags, those)
+        const rotation = await rootRotationOf(opened)
+        return (flags.rollback ? rootRollback : rootRotate)(opened, rotation, those)
+      },
+      {
+        lock: lockOf(fleet.file.folder),
+        after: async (steps) => ({
+          schema: 'lkeobs/rotation/v1',
+          data: {ok: true, root: true, phase: await phase(), steps},
+          text: rootPhaseText(fleet.hub.name, await phase()),
+        }),
+      },
+    )
+  }
 }
+
+type RotateFlags = Interfaces.InferredFlags<typeof CertsRotate.flags & typeof CertsRotate.baseFlags>

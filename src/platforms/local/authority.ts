@@ -1,11 +1,11 @@
 import {createPrivateKey} from 'node:crypto'
 import path from 'node:path'
 import {Secret} from '../../secret.ts'
-import {isFor, isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
+import {isFor, isSignedBy, type KeyPair, readCertificate, splitPem} from '../../tools/x509.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Local} from './process.ts'
+import {newRootCa, type RootRotation, rootRotation} from './root-rotation.ts'
 
-const rootDays = 3650
 const serverDays = 365
 // a year's certificate is renewed by any run in its last month
 const renewBeforeMs = 30 * 86_400_000
@@ -16,22 +16,35 @@ export type Authority = {
   rootCa(): Promise<string>
   /** A step: the cluster has a root CA. */
   hasRootCa(): Step
+  /** Exchanging the root CA for another. */
+  readonly rootRotation: RootRotation
   /** A step: the component holds `tls.pem` (certificate and key) for its names, signed by the root CA. */
   hasServerCertificate(component: string, names: readonly string[]): Step
   /** The certificate for an intermediate CA's request, signed by the root CA. */
   signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
 }
 
-/** The root CA in two files. */
+/** The root CA in two files; while one takes the place of another, both certificates in the one, and a key file for the other. */
 export const authority = ({cluster, folder, place, tools}: Local): Authority => {
   const {files, x509} = tools
   const certificateFile = path.join(folder, 'ca', 'ca.pem')
   const keyFile = path.join(folder, 'ca', 'ca.key')
+  const otherKeyFile = path.join(folder, 'ca', 'other.key')
+  const retiredFile = path.join(folder, 'ca', 'retired.pem')
 
+  /** All that is trusted; the first one signs. */
+  const rootCa = async (): Promise<string> => {
+    const trusted = await files.read(certificateFile)
+    if (trusted === undefined) throw new Error(`${cluster} has no root CA yet`)
+    return trusted
+  }
   const pair = async (): Promise<KeyPair> => {
-    const [certificate, key] = await Promise.all([files.read(certificateFile), files.read(keyFile)])
-    if (certificate === undefined || key === undefined) throw new Error(`${cluster} has no root CA yet`)
-    return {certificate, key: new Secret(key)}
+    const [certificate = ''] = splitPem(await rootCa())
+    const keys = await Promise.all([keyFile, otherKeyFile].map((file) => files.read(file)))
+    const found = keys.flatMap((key) => (key === undefined ? [] : [{certificate, key: new Secret(key)}]))
+    const own = found.find(matches) ?? found[0]
+    if (!own) throw new Error(`${cluster} has no root CA yet`)
+    return own
   }
   const matches = ({certificate, key}: KeyPair): boolean => {
     try {
@@ -42,7 +55,8 @@ export const authority = ({cluster, folder, place, tools}: Local): Authority => 
   }
 
   return {
-    rootCa: async () => (await pair()).certificate,
+    rootCa,
+    rootRotation: rootRotation({cluster, files, x509, certificateFile, keyFile, otherKeyFile, retiredFile, pair}),
     signCa: async (request, wish) => x509.signCa(await pair(), request, wish),
 
     hasRootCa: () => ({
@@ -52,7 +66,7 @@ export const authority = ({cluster, folder, place, tools}: Local): Authority => 
         return matches(await pair()) ? true : 'certificate and key do not belong together'
       },
       async apply() {
-        const {certificate, key} = await x509.createCa({commonName: `lkeobs root ${cluster}`, days: rootDays, pathLength: 2})
+        const {certificate, key} = await newRootCa(x509, cluster)
         // the certificate last: it says that the key beside it is whole
         await files.write(keyFile, key)
         await files.write(certificateFile, certificate)

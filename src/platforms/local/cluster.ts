@@ -173,6 +173,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     ...lasting,
     ...(isRemade && vaultRemade && {vaultRemade}),
     role: 'hub',
+    rootRotation: machine.rootRotation,
     sealsAt:
       hub.vault.endpoint === undefined
         ? {address: base.vault.address, here: true}

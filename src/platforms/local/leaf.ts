@@ -1,4 +1,5 @@
 import {randomBytes} from 'node:crypto'
+import {relative} from 'node:path'
 import type {Component} from '../../components/component.ts'
 import {Secret} from '../../secret.ts'
 import type {Step, Task} from '../../steps/step.ts'
@@ -70,10 +71,8 @@ const leafFits = (vault: Vault, machine: Machine, files: Tools['files'], wish: L
     const lacking = [...(wish.names ?? []), ...(wish.addresses ?? [])].find((each) => !isFor(leaf, each))
     return lacking === undefined ? true : `not for ${lacking}`
   },
-  async apply(tell) {
-    await machine.stopped(name, '').apply(tell)
-    await files.remove(wish.file)
-  },
+  // in its place: a handshake without a file would fail
+  apply: () => leafIssued(vault, files, wish),
 })
 
 type Issued = {readonly certificate: string; readonly issuing_ca: string; readonly private_key: string}
@@ -114,7 +113,8 @@ export const leafAgent = (at: Place, vaultAddress: string, ca: string, wish: Lea
       },
     ),
   },
-  restartOn: [roleIdFile, secretIdFile],
+  // it reads them when it starts, and so whom it trusts
+  restartOn: [roleIdFile, secretIdFile, relative(at.folder, ca)],
   async ready({files}) {
     const certificate = readCertificate((await files.read(wish.file)) ?? '')
     if (!certificate) return 'no leaf yet'
