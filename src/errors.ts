@@ -69,6 +69,18 @@ export const catalogue = {
     why: "A canary is a span, a log record and a data point sent into an edge agent. It counts as arrived only when the hub's store returns it. The table names the last hop that counted it and what that hop says.",
     fix: 'Look at the hop the table names: `lkeobs status` shows its queue and certificate; in a lab `lkeobs lab status` shows its process and log file, on Kubernetes `lkeobs hub status` its pods.',
   },
+  'LKO-2002': {
+    exit: exit.notReady,
+    title: 'Telemetry does not flow.',
+    why: 'What is to be proved to lose nothing begins when an item of each signal has come through every edge into the stores of the hub. The message names those that did not come. Nothing was changed.',
+    fix: '`lkeobs verify --all` names the hop that they do not pass. Mend that, then run the command again.',
+  },
+  'LKO-2003': {
+    exit: exit.checksFailed,
+    title: 'What arrived cannot be counted.',
+    why: 'The work is done, but a store of the hub does not answer or refuses the query, so nobody knows what is in it. That is neither a loss nor proof that there was none.',
+    fix: 'Look at the store the message names (`lkeobs lab status` in a lab, on Kubernetes `lkeobs hub status`), then run the command again with proof.',
+  },
   'LKO-3001': {
     exit: exit.notReady,
     title: 'A port is taken.',

@@ -126,6 +126,8 @@ export type EdgeCluster = Cluster & {
   agentRuns(hub: HubCluster): readonly Task[]
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
+  /** The same as it is reached from this machine. Good until the command ends. */
+  otlpFromHere(): Promise<string>
   /** Sends a canary from where workloads are. `true` when the agent accepted it, otherwise why not. */
   sendCanary(signal: Signal, canary: Canary): Promise<true | string>
 }

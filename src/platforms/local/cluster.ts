@@ -218,6 +218,7 @@ export const openLocalEdge = (
     ...base,
     role: 'edge',
     otlp,
+    otlpFromHere: async () => otlp,
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
   }
