@@ -4,6 +4,8 @@ import {describe, expect, onTestFinished, test, vi} from 'vitest'
 import {openFleet} from '../../src/clusters.ts'
 import {type Signal, signals} from '../../src/collector/config.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
+import {edgeJoin} from '../../src/plans/edge-join.ts'
+import {hubInit} from '../../src/plans/hub-init.ts'
 import type {Http} from '../../src/tools/http.ts'
 import {proofPage} from '../../src/verify/proof/page.ts'
 import {type Proof, prove, type ProofWish} from '../../src/verify/proof/prove.ts'
@@ -231,15 +233,30 @@ test('without telemetry that flows there is no work', async () => {
   let worked = false
   const accepts = (edge: string, signal: Signal) => !(edge === 'edge-2' && signal === 'logs')
   let told = 0
-  const tell = () => void (++told === 3 && vi.setSystemTime(Date.now() + 70_000))
+  const tell = () => void (++told === 3 && vi.setSystemTime(Date.now() + 160_000))
   const copies = ({edge, signal}: Stored) => (edge === 'edge-1' && signal === 'traces' ? 0 : 1)
   const proved = proofOf({accepts, copies}, async () => (worked = true), {tell, perSecond: 10})
   await expect(proved).rejects.toMatchObject({
     code: 'LKO-2002',
     message:
-      'Not in the stores after 60s: traces of edge-1; logs of edge-2: the agent does not accept it: http://127.0.0.1:14411 refused it: 503 not now.',
+      'Not in the stores after 150s: traces of edge-1; logs of edge-2: the agent does not accept it: http://127.0.0.1:14411 refused it: 503 not now.',
   })
   expect(worked).toBe(false)
+})
+
+test('on Kubernetes traffic goes to a ready agent through the API server', async () => {
+  const text = `apiVersion: lkeobs/v1
+fleet: acme
+hub: {name: hub, platform: {kubernetes: {context: hub}}}
+edges: [{name: edge-1, platform: {kubernetes: {context: edge-1}}}]
+`
+  const kubernetes = fakeWorld()
+  const {hub, edges} = openFleet(fleetOf(text), kubernetes.tools)
+  const [edge] = edges
+  if (!edge) throw new Error('no edge')
+  await kubernetes.play(hubInit(hub, kubernetes.tools))
+  await kubernetes.play(edgeJoin(hub, edge))
+  expect(await edge.otlpFromHere()).toMatch(/^http:\/\/agent[^.]*\.edge-1:4318$/)
 })
 
 test('what was never accepted is neither sent nor lost', () => {
@@ -323,22 +340,24 @@ test('the table for people', () => {
     edge-1  logs     4     1       3     0           0        ✖
             lost: 1, 3–4
     edge-1  traces   3     3       0     0           1        ✔
-    3 items lost of 11.   4.0s of traffic, run abcd1234"
+    3 items lost of 11; 1 more was never accepted by an agent.   4.0s of traffic, run abcd1234"
   `)
 })
 
 test('the page needs nothing but itself, and escapes what it is told', () => {
   const page = proofPage(proof, {title: 'certs rotate "--all"', figures: {'propagation p95': '3.2s'}})
-  expect(page).toContain('<h1 class="bad">3 items lost of 11.</h1>')
+  expect(page).toContain('<h1 class="bad">3 items lost of 11; 1 more was never accepted by an agent.</h1>')
   expect(page).toContain('<dt>propagation p95</dt><dd>3.2s</dd>')
   expect(page).toContain('edge-1: &lt;new&gt; leaf &amp; chain')
   expect(page).toContain('<td class="gaps">1, 3–4</td>')
-  expect(page).toContain('certs rotate &quot;--all&quot;: 3 items lost of 11.')
+  expect(page).toContain('certs rotate &quot;--all&quot;: 3 items lost of 11;')
   expect(page).not.toMatch(/<script|<link|src=|url\(|https?:|undefined|NaN/)
   // an agent that did not answer leaves a gap
   expect(page).toMatch(/d="M[\d. ]+M[\d. ]+L[\d. ]+"[^>]*stroke="var\(--queue\)"/)
   // a long proof is drawn with as many points as can be seen
   const long = Array.from({length: 10_000}, (_, second) => ({second, sent: 3, queue: 0}))
   expect(proofPage({...proof, timeline: long}, {title: 'long'}).length).toBeLessThan(40_000)
-  expect(proofPage({...proof, lost: none}, {title: 'good'})).toContain('<h1 class="good">Nothing lost of 11 items.</h1>')
+  const good = proofPage({...proof, lost: none}, {title: 'good'})
+  expect(good).toContain('<h1 class="good">Nothing lost of 11 items; 1 more was never accepted by an agent.</h1>')
+  expect(proofPage({...proof, lost: none, refused: none}, {title: 'good'})).toContain('Nothing lost of 11 items.</h1>')
 })

@@ -4,6 +4,7 @@ import {LkeobsError, orElse} from '../../errors.ts'
 import {count} from '../../output.ts'
 import type {Stores} from '../../platforms/platform.ts'
 import type {Http} from '../../tools/http.ts'
+import {patientTimeoutMs} from '../verify.ts'
 import type {Item} from './item.ts'
 import {storedOf} from './stored.ts'
 import {type Copies, missingOf} from './tally.ts'
@@ -11,7 +12,6 @@ import type {Way} from './traffic.ts'
 
 type Found = ReadonlyMap<Way, Copies>
 
-const flowsWithinMs = 60_000
 const pollMs = 500
 const longestPauseMs = 15_000
 
@@ -34,7 +34,7 @@ export const countingOf = (http: Http, stores: Stores, ways: readonly Way[], tel
   return {
     /** Until the first item of every way is in its store. Throws LKO-2002. */
     async flowing(): Promise<void> {
-      for (const end = Date.now() + flowsWithinMs; ; await sleep(pollMs)) {
+      for (const end = Date.now() + patientTimeoutMs; ; await sleep(pollMs)) {
         const found = await look(({accepted}) => accepted.slice(0, 1))
         const dry = ways.filter((way) => found?.get(way)?.size !== 1)
         if (dry.length === 0) return
@@ -44,7 +44,7 @@ export const countingOf = (http: Http, stores: Stores, ways: readonly Way[], tel
           const why = accepted.length === 0 ? `: the agent does not accept it: ${refusal() ?? 'no answer'}` : ''
           return `${signal} of ${source.edge}${why}`
         })
-        throw new LkeobsError('LKO-2002', `Not in the stores after ${flowsWithinMs / 1000}s: ${named.join('; ')}.`, {
+        throw new LkeobsError('LKO-2002', `Not in the stores after ${patientTimeoutMs / 1000}s: ${named.join('; ')}.`, {
           next: ['lkeobs verify --all'],
         })
       }

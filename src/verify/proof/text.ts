@@ -4,9 +4,10 @@ import type {EdgeProof, Proof} from './prove.ts'
 import {type Gap, type Tally, together} from './tally.ts'
 
 /** What the whole proof comes to, in one sentence. */
-export const verdictOf = ({sent, lost}: Tally): string => {
-  const gone = together(lost)
-  return gone === 0 ? `Nothing lost of ${count(together(sent), 'item')}.` : `${count(gone, 'item')} lost of ${together(sent)}.`
+export const verdictOf = ({sent, lost, refused}: Tally): string => {
+  const [all, gone, kept] = [together(sent), together(lost), together(refused)]
+  const verdict = gone === 0 ? `Nothing lost of ${count(all, 'item')}` : `${count(gone, 'item')} lost of ${all}`
+  return `${verdict}${kept === 0 ? '' : `; ${count(kept, 'more was', 'more were')} never accepted by an agent`}.`
 }
 
 /** `17`, `40–52`. */
