@@ -38,7 +38,7 @@ export const readTempo = async (http: Http, base: string, traceId: string): Prom
 }
 
 /** From a time until another, both included, in ms. */
-export type Span = {readonly fromMs: number; readonly toMs: number}
+export type Period = {readonly fromMs: number; readonly toMs: number}
 
 // a busy store may take its time over thousands of items
 const patientMs = 60_000
@@ -48,7 +48,7 @@ export const samplesPrometheus = async (
   http: Http,
   base: string,
   selector: string,
-  {fromMs, toMs}: Span,
+  {fromMs, toMs}: Period,
 ): Promise<readonly number[] | undefined> => {
   type Answer = {data: {result: {values: [number, string][]}[]}}
   // the range is open at its beginning
@@ -62,7 +62,7 @@ export const linesLoki = async (
   http: Http,
   base: string,
   query: string,
-  {fromMs, toMs, limit}: Span & {readonly limit: number},
+  {fromMs, toMs, limit}: Period & {readonly limit: number},
 ): Promise<readonly string[] | undefined> => {
   type Answer = {data: {result: {values: [string, string][]}[]}}
   const parameters = new URLSearchParams({query, start: `${fromMs}000000`, end: `${toMs + 1}000000`, limit: String(limit)})
@@ -78,7 +78,7 @@ export const searchTempo = async (
   http: Http,
   base: string,
   query: string,
-  {fromMs, toMs, limit}: Span & {readonly limit: number},
+  {fromMs, toMs, limit}: Period & {readonly limit: number},
 ): Promise<ReadonlyMap<string, number> | undefined> => {
   type Answer = {traces?: {traceID: string; spanSets: {matched: number}[]}[]}
   const [start, end] = [Math.floor(fromMs / 1000), Math.floor(toMs / 1000) + 1]

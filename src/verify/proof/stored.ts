@@ -2,7 +2,7 @@ import type {Signal} from '../../collector/config.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {Stores} from '../../platforms/platform.ts'
 import type {Http} from '../../tools/http.ts'
-import {linesLoki, samplesPrometheus, searchTempo, spansTempo, type Span} from '../../tools/stores.ts'
+import {linesLoki, samplesPrometheus, searchTempo, spansTempo, type Period} from '../../tools/stores.ts'
 import {type Item, queries, sequenceOfText, sequenceOfTrace, type Source, traceIdOf} from './item.ts'
 import type {Copies} from './tally.ts'
 
@@ -17,7 +17,7 @@ const parts = (items: readonly Item[], most: number): readonly Items[] => {
   return first ? [[first, ...more], ...parts(items.slice(most), most)] : []
 }
 
-const spanOf = (items: Items): Span => ({fromMs: items[0].ms, toMs: (items.at(-1) ?? items[0]).ms})
+const periodOf = (items: Items): Period => ({fromMs: items[0].ms, toMs: (items.at(-1) ?? items[0]).ms})
 
 /** What a store answered. */
 const told = <T>(answer: T | undefined, store: string, base: string): T => {
@@ -47,7 +47,7 @@ const tracesSideBySide = 4
 const inPrometheus: Reader = async (http, {prometheus}, source, items) => {
   const found: number[] = []
   for (const part of parts(items, samplesAtOnce)) {
-    const values = await samplesPrometheus(http, prometheus, queries.metrics(source), spanOf(part))
+    const values = await samplesPrometheus(http, prometheus, queries.metrics(source), periodOf(part))
     found.push(...told(values, 'Prometheus', prometheus))
   }
   return counted(
@@ -59,7 +59,7 @@ const inPrometheus: Reader = async (http, {prometheus}, source, items) => {
 /** The sequence number is in the line. An answer that is full may not be whole: it is asked for again in halves. */
 const inLoki: Reader = async (http, {loki}, source, items) => {
   const linesOf = async (part: Items): Promise<readonly string[]> => {
-    const lines = told(await linesLoki(http, loki, queries.logs(source), {...spanOf(part), limit: linesAtMost}), 'Loki', loki)
+    const lines = told(await linesLoki(http, loki, queries.logs(source), {...periodOf(part), limit: linesAtMost}), 'Loki', loki)
     if (lines.length < linesAtMost || part.length === 1) return lines
     const halves: string[] = []
     for (const half of parts(part, Math.ceil(part.length / 2))) halves.push(...(await linesOf(half)))
@@ -77,7 +77,7 @@ const inLoki: Reader = async (http, {loki}, source, items) => {
 const inTempo: Reader = async (http, {tempo}, source, items) => {
   const found = new Map<number | undefined, number>()
   for (const part of items.length < worthASearch ? [] : parts(items, tracesAtOnce)) {
-    const wish = {...spanOf(part), limit: 2 * tracesAtOnce}
+    const wish = {...periodOf(part), limit: 2 * tracesAtOnce}
     const traces = told(await searchTempo(http, tempo, queries.traces(source), wish), 'Tempo', tempo)
     for (const [traceId, spans] of traces) found.set(sequenceOfTrace(source, traceId), spans)
   }
