@@ -197,9 +197,12 @@ describe.concurrent('a proof', () => {
   })
 
   test('a store that was silent for a while has lost nothing', async () => {
+    let isOver = false
     let asked = 0
-    const {proof} = await proofOf({answers: (store) => store !== 'loki' || ++asked < 6 || asked > 7}, undefined, {patienceMs: 3000})
+    const answers = (store: string) => store !== 'loki' || !isOver || ++asked > 1
+    const {proof} = await proofOf({answers}, async () => void (isOver = true), {patienceMs: 1500})
     expect(proof).toMatchObject({lost: none})
+    expect(asked).toBeGreaterThan(1)
   })
 
   test.for([
@@ -242,6 +245,18 @@ test('without telemetry that flows there is no work', async () => {
       'Not in the stores after 150s: traces of edge-1; logs of edge-2: the agent does not accept it: http://127.0.0.1:14411 refused it: 503 not now.',
   })
   expect(worked).toBe(false)
+})
+
+test('nor while a store is silent', async () => {
+  vi.useFakeTimers({toFake: ['Date']})
+  onTestFinished(() => void vi.useRealTimers())
+  let told = 0
+  const tell = () => void (++told === 3 && vi.setSystemTime(Date.now() + 160_000))
+  const proved = proofOf({answers: (store) => store !== 'tempo'}, async () => undefined, {tell, perSecond: 1})
+  await expect(proved).rejects.toMatchObject({
+    code: 'LKO-2002',
+    message: expect.stringContaining('Tempo at http://127.0.0.1:14307') as string,
+  })
 })
 
 test('on Kubernetes traffic goes to a ready agent through the API server', async () => {

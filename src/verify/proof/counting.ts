@@ -28,15 +28,15 @@ export const countingOf = (http: Http, stores: Stores, ways: readonly Way[], tel
     await Promise.all(signals.map((signal) => inStore(ways.filter((way) => way.signal === signal))))
     return found
   }
-  /** The same, undefined while a store does not answer: it may be starting again just now. */
-  const look = (wanted: (way: Way) => readonly Item[]) => orElse<Found | undefined>(countIn(wanted), () => undefined)
+  /** The same, or why not: a store may be starting again just now. */
+  const look = (wanted: (way: Way) => readonly Item[]) => orElse<Found | LkeobsError>(countIn(wanted), (error) => error)
 
   return {
     /** Until the first item of every way is in its store. Throws LKO-2002. */
     async flowing(): Promise<void> {
       for (const end = Date.now() + patientTimeoutMs; ; await sleep(pollMs)) {
         const found = await look(({accepted}) => accepted.slice(0, 1))
-        const dry = ways.filter((way) => found?.get(way)?.size !== 1)
+        const dry = found instanceof LkeobsError ? ways : ways.filter((way) => found.get(way)?.size !== 1)
         if (dry.length === 0) return
         tell(`traffic: through ${ways.length - dry.length} of ${ways.length} ways, an edge and a signal each`)
         if (Date.now() < end) continue
@@ -44,9 +44,9 @@ export const countingOf = (http: Http, stores: Stores, ways: readonly Way[], tel
           const why = accepted.length === 0 ? `: the agent does not accept it: ${refusal() ?? 'no answer'}` : ''
           return `${signal} of ${source.edge}${why}`
         })
-        throw new LkeobsError('LKO-2002', `Not in the stores after ${patientTimeoutMs / 1000}s: ${named.join('; ')}.`, {
-          next: ['lkeobs verify --all'],
-        })
+        const what =
+          found instanceof LkeobsError ? found.message : `Not in the stores after ${patientTimeoutMs / 1000}s: ${named.join('; ')}.`
+        throw new LkeobsError('LKO-2002', what, {next: ['lkeobs verify --all']})
       }
     },
 
@@ -54,25 +54,31 @@ export const countingOf = (http: Http, stores: Stores, ways: readonly Way[], tel
     async settled(patienceMs: number): Promise<Found> {
       let missing = new Map(ways.map((way) => [way, way.accepted]))
       let left = sizeOf(missing)
-      let arrivedMs = Date.now()
+      let silence: LkeobsError | undefined
+      let changedMs = Date.now()
       tell(`looking for ${count(left, 'item')} in the stores`)
       await sleep(pollMs)
-      for (let round = 1; left > 0 && Date.now() - arrivedMs < patienceMs; round++) {
+      for (let round = 1; left > 0; round++) {
         const askedMs = Date.now()
         const asked = left
         const found = await look((way) => missing.get(way) ?? [])
-        if (found) {
+        const before = silence
+        silence = found instanceof LkeobsError ? found : undefined
+        if (!(found instanceof LkeobsError)) {
           missing = new Map([...missing].map(([way, items]) => [way, missingOf(items, found.get(way) ?? new Map())]))
           left = sizeOf(missing)
           if (left === 0 && round === 1) return found
-          if (left < asked) arrivedMs = Date.now()
+          if (left === 0) break
         }
-        if (left === 0) break
-        tell(found ? `${count(left, 'item')} not in the stores yet` : 'a store does not answer')
+        // a store that answers again has the whole time to get what waited for it
+        if (left < asked || (silence === undefined) !== (before === undefined)) changedMs = Date.now()
+        if (Date.now() - changedMs >= patienceMs) break
+        tell(silence?.message ?? `${count(left, 'item')} not in the stores yet`)
         // asking takes a fifth of the time at most
         const nextMs = (Date.now() - askedMs) * (left / asked)
         await sleep(Math.min(Math.max(pollMs, 4 * nextMs), longestPauseMs, patienceMs))
       }
+      if (silence) throw silence
       // all of it once more: what came late may have come twice, and what was there may be gone
       return countIn(({accepted}) => accepted)
     },
