@@ -75,6 +75,18 @@ export const catalogue = {
     why: 'An edge leaves when its hub has all that its agent has accepted. The agent takes nothing in any more and tries to send, and for minutes the hub has taken nothing. What is queued stays on disk; nothing was removed.',
     fix: 'Bring the hub or the way to it up, and run `lkeobs edge leave NAME` again. `lkeobs edge join NAME` lets the agent take telemetry in again. `--abandon-queue` gives up what is queued.',
   },
+  'LKO-2004': {
+    exit: exit.notReady,
+    title: 'Telemetry does not flow.',
+    why: 'What is to be proved to lose nothing begins when an item of each signal has come through every edge into the stores of the hub. The message names those that did not come. Nothing was changed.',
+    fix: '`lkeobs verify --all` names the hop that they do not pass. Mend that, then run the command again.',
+  },
+  'LKO-2003': {
+    exit: exit.checksFailed,
+    title: 'What arrived cannot be counted.',
+    why: 'The work is done, but a store of the hub does not answer or refuses the query, so nobody knows what is in it. That is neither a loss nor proof that there was none.',
+    fix: 'Look at the store the message names (`lkeobs lab status` in a lab, on Kubernetes `lkeobs hub status`), then run the command again with proof.',
+  },
   'LKO-3001': {
     exit: exit.notReady,
     title: 'A port is taken.',

@@ -1,8 +1,8 @@
 import type {Http} from './http.ts'
 
 /** The data of a JSON answer, or undefined when the store does not answer or says no. */
-const json = async <T>(http: Http, url: string): Promise<T | undefined> => {
-  const answer = await http.get(url)
+const json = async <T>(http: Http, url: string, timeoutMs?: number): Promise<T | undefined> => {
+  const answer = await http.get(url, timeoutMs)
   if (answer?.status !== 200) return undefined
   try {
     return JSON.parse(answer.body) as T
@@ -35,6 +35,77 @@ export const countLoki = async (http: Http, base: string, query: string, sinceMs
 export const readTempo = async (http: Http, base: string, traceId: string): Promise<string | undefined> => {
   const answer = await http.get(`${base}/api/traces/${traceId}`)
   return answer?.status === 200 ? answer.body : undefined
+}
+
+/** From a time until another, both included, in ms. */
+export type Period = {readonly fromMs: number; readonly toMs: number}
+
+// a busy store may take its time over thousands of items
+const patientMs = 60_000
+
+/** The values of every sample of the series that a selector names; undefined when Prometheus does not answer. */
+export const samplesPrometheus = async (
+  http: Http,
+  base: string,
+  selector: string,
+  {fromMs, toMs}: Period,
+): Promise<readonly number[] | undefined> => {
+  type Answer = {data: {result: {values: [number, string][]}[]}}
+  // the range is open at its beginning
+  const parameters = new URLSearchParams({query: `${selector}[${toMs - fromMs + 1}ms]`, time: (toMs / 1000).toFixed(3)})
+  const answer = await json<Answer>(http, `${base}/api/v1/query?${parameters.toString()}`, patientMs)
+  return answer?.data.result.flatMap(({values}) => values.map(([, value]) => Number(value)))
+}
+
+/** At most `limit` log lines; undefined when Loki does not answer. */
+export const linesLoki = async (
+  http: Http,
+  base: string,
+  query: string,
+  {fromMs, toMs, limit}: Period & {readonly limit: number},
+): Promise<readonly string[] | undefined> => {
+  type Answer = {data: {result: {values: [string, string][]}[]}}
+  const parameters = new URLSearchParams({query, start: `${fromMs}000000`, end: `${toMs + 1}000000`, limit: String(limit)})
+  const answer = await json<Answer>(http, `${base}/loki/api/v1/query_range?${parameters.toString()}`, patientMs)
+  return answer?.data.result.flatMap(({values}) => values.map(([, line]) => line))
+}
+
+/**
+ * How many spans of each trace a TraceQL query finds, for at most `limit` traces; undefined when Tempo does not answer.
+ * What came in the last seconds may not be found yet.
+ */
+export const searchTempo = async (
+  http: Http,
+  base: string,
+  query: string,
+  {fromMs, toMs, limit}: Period & {readonly limit: number},
+): Promise<ReadonlyMap<string, number> | undefined> => {
+  type Answer = {traces?: {traceID: string; spanSets: {matched: number}[]}[]}
+  const [start, end] = [Math.floor(fromMs / 1000), Math.floor(toMs / 1000) + 1]
+  const parameters = new URLSearchParams({q: query, start: String(start), end: String(end), limit: String(limit), spss: '1'})
+  const answer = await json<Answer>(http, `${base}/api/search?${parameters.toString()}`, patientMs)
+  // zeros at the beginning of an id are left out
+  const found = (answer?.traces ?? []).map(({traceID, spanSets}) => {
+    return [traceID.padStart(32, '0'), spanSets.reduce((sum, {matched}) => sum + matched, 0)] as const
+  })
+  return answer && new Map(found)
+}
+
+/** How many spans a trace has of the resources with this attribute; undefined when Tempo does not answer. */
+export const spansTempo = async (
+  http: Http,
+  base: string,
+  traceId: string,
+  attribute: {readonly key: string; readonly value: string},
+): Promise<number | undefined> => {
+  type Batch = {resource?: {attributes?: {key: string; value: {stringValue?: string}}[]}; scopeSpans: {spans: unknown[]}[]}
+  const answer = await http.get(`${base}/api/traces/${traceId}`, patientMs)
+  if (answer?.status === 404) return 0
+  if (answer?.status !== 200) return undefined
+  const {batches} = JSON.parse(answer.body) as {batches: readonly Batch[]}
+  return batches
+    .filter(({resource}) => resource?.attributes?.some(({key, value}) => key === attribute.key && value.stringValue === attribute.value))
+    .reduce((sum, {scopeSpans}) => sum + scopeSpans.reduce((spans, scope) => spans + scope.spans.length, 0), 0)
 }
 
 /** Samples of a process's own metrics page. */

@@ -36,6 +36,12 @@ const sentBy = (counters: Counters, signal: Signal, exporter: string) =>
 const queuedAt = (counters: Counters, signal: Signal, exporter: string) =>
   sum(counters, 'otelcol_exporter_queue_size', {exporter, data_type: signal})
 
+/** How many items wait in the agent of an edge; undefined when it does not answer. */
+export const queueOf = async (edge: EdgeCluster): Promise<number | undefined> => {
+  const counters = await countersOf(edge, 'agent')
+  return counters && sum(counters, 'otelcol_exporter_queue_size', {exporter: toGateway})
+}
+
 /**
  * Whether the exporter has sent on what the canary was among: more was sent than waited before it
  * came, or something was sent and nothing waits any more. With several consumers a canary can overtake what is retried, so this is a close guess, not a proof.

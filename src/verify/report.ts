@@ -30,7 +30,7 @@ export const verificationText = ({run, ok, canaries}: Verification): string => {
 }
 
 // XML 1.0 has no place for control characters
-const escaped = (text: string): string =>
+export const escaped = (text: string): string =>
   text
     .replaceAll(/\p{Cc}/gu, ' ')
     .replaceAll('&', '&amp;')

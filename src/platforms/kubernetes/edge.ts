@@ -22,7 +22,7 @@ import {canary, instrumentation} from './objects.ts'
 import {released} from './released.ts'
 import {leaving} from './leaving.ts'
 import {notEverywhere, type Site, type Ways} from './site.ts'
-import {at, everywhere, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
+import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
 import {postFrom} from './poster.ts'
 
 /** An edge, on a Kubernetes cluster. */
@@ -94,6 +94,8 @@ export const openKubernetesEdge = (
     ...base,
     role: 'edge',
     otlp,
+    otlpFromHere: async () =>
+      `http://${await site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpHttp})}`,
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>

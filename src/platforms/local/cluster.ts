@@ -238,6 +238,7 @@ export const openLocalEdge = (
     ...base,
     role: 'edge',
     otlp,
+    otlpFromHere: async () => otlp,
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
     async dialled() {
       const {pid} = await machine.inspect(component)

@@ -1,0 +1,93 @@
+import {signals} from '../../collector/config.ts'
+import {duration} from '../../output.ts'
+import {escaped} from '../report.ts'
+import type {Proof} from './prove.ts'
+import {figureNames, figuresOf, gapsText, verdictOf} from './text.ts'
+import {timelineSvg} from './timeline.ts'
+import {together} from './tally.ts'
+
+const style = `
+:root{color-scheme:light dark;--ground:#fff;--text:#1b1f24;--soft:#5d6773;--line:#d8dee4;--good:#1a7f37;--bad:#cf222e;--sent:#3b7dd8;--queue:#b35900;--work:#eef2f6}
+@media (prefers-color-scheme:dark){:root{--ground:#14171b;--text:#e6e9ed;--soft:#98a2ad;--line:#343b43;--good:#4ac26b;--bad:#ff7b72;--sent:#6ca8f5;--queue:#f0a050;--work:#20262d}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:70rem;padding:1.5rem 1rem 3rem;background:var(--ground);color:var(--text);font:1rem/1.5 system-ui,sans-serif}
+h1{margin:0;font-size:1.75rem;line-height:1.2}
+h1.good{color:var(--good)}
+h1.bad{color:var(--bad)}
+h2{margin:2rem 0 .5rem;font-size:1.1rem}
+p{margin:.25rem 0}
+.soft{color:var(--soft)}
+.wide{overflow-x:auto}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0 0}
+dt{color:var(--soft);font-size:.85rem}
+dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;white-space:nowrap}
+td.number,th.number{text-align:right}
+td.gaps{white-space:normal;min-width:8rem}
+.bad td.lost{color:var(--bad);font-weight:600}
+svg{display:block;width:100%;min-width:40rem;height:auto}
+svg text{fill:var(--soft);font:11px system-ui,sans-serif}
+ol{padding-left:2rem;columns:20rem}
+`
+
+const row = (cells: readonly string[], attributes = '') => `<tr${attributes}>${cells.join('')}</tr>`
+
+const figuresTable = ({edges}: Proof): string => {
+  const header = [
+    '<th>edge</th><th>signal</th>',
+    ...figureNames.map((name) => `<th class="number">${name}</th>`),
+    '<th class="number">queue, at most</th><th>lost</th>',
+  ]
+  const rows = edges.flatMap((edge) =>
+    signals.map((signal, index) =>
+      row(
+        [
+          `<td>${index === 0 ? escaped(edge.edge) : ''}</td><td>${signal}</td>`,
+          ...figuresOf(edge, signal).map((figure, at) => `<td class="number ${figureNames[at]}">${figure}</td>`),
+          `<td class="number">${index === 0 ? (edge.queuePeak ?? 'unknown') : ''}</td>`,
+          `<td class="gaps">${gapsText(edge.missing[signal])}</td>`,
+        ],
+        edge.lost[signal] > 0 ? ' class="bad"' : '',
+      ),
+    ),
+  )
+  return `<table><thead>${row(header)}</thead><tbody>\n${rows.join('\n')}\n</tbody></table>`
+}
+
+/** What else the page says: a title, and figures of the work. */
+export type PageWish = {readonly title: string; readonly figures?: Readonly<Record<string, string>>}
+
+/** A proof as one HTML page that needs nothing but itself. */
+export const proofPage = (proof: Proof, {title, figures = {}}: PageWish): string => {
+  const {run, startedAt, endedAt, perSecond, work, edges, marks, lost} = proof
+  const facts = Object.entries({
+    ...Object.fromEntries(figureNames.map((name) => [name, String(together(proof[name]))])),
+    work: duration((work.to - work.from) * 1000),
+    ...figures,
+  })
+  const moments = marks.map(({second, what}) => `<li>${escaped(what)} <span class="soft">${second.toFixed(1)} s</span></li>`)
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<title>${escaped(`${title}: ${verdictOf(proof)}`)}</title>
+<style>${style}</style>
+</head>
+<body>
+<p class="soft">${escaped(title)}</p>
+<h1 class="${together(lost) === 0 ? 'good' : 'bad'}">${escaped(verdictOf(proof))}</h1>
+<p class="soft">${escaped(`Run ${run}, ${startedAt} to ${endedAt}: ${perSecond} items a second, signal and edge, through ${edges.map(({edge}) => edge).join(', ')}. Each was looked for by its id in the stores of the hub.`)}</p>
+<dl>${facts.map(([name, value]) => `<div><dt>${escaped(name)}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>
+<h2>Timeline</h2>
+<div class="wide">${timelineSvg(proof)}</div>
+<p class="soft">Shaded: the work. Red: when what is lost was made. A gap in what waits: an agent did not answer.</p>
+${moments.length > 0 ? `<ol>${moments.join('')}</ol>` : ''}
+<h2>Edges</h2>
+<div class="wide">${figuresTable(proof)}</div>
+<p class="soft">Sent: accepted by the agent. Stored and lost: found in the store of the hub, or not. Duplicated: found more than once. Refused: never accepted, so not sent.</p>
+</body>
+</html>
+`
+}
