@@ -1,5 +1,5 @@
 import path from 'node:path'
-import {agent} from '../../components/agent.ts'
+import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
@@ -13,12 +13,13 @@ import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
-import {hubCaHanded} from '../../trust/bundle.ts'
+import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
 import {leafHours, type LeafWish} from '../../trust/leaf.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent} from './leaf.ts'
+import {held, served} from './sightings.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -121,6 +122,12 @@ const opened = ({
     leaf: async () => leaf,
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
     leafNow: () => tools.files.read(leaf.file),
+    certificates: () => [
+      held(cluster, tools, 'leaf', leaf.file),
+      ...nodes.map(({name}) => served(tools, 'vault', place(name).address('api'), name)),
+      held(cluster, tools, 'root', place('ca').file('ca.pem')),
+    ],
+    renewedBy: {leaf: 'bao agent'},
 
     inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
     log: machine.log,
@@ -177,6 +184,11 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
         ? {address: base.vault.address, here: true}
         : {address: `https://${hub.vault.endpoint}`, serverName: 'localhost'},
     endpoint: async () => endpoint,
+    certificates: () => [
+      ...base.certificates(),
+      served(tools, 'gateway', endpoint),
+      held(cluster, tools, 'trusted', place('gateway').file(trustBundleFile)),
+    ],
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
     gatewayRuns: () => runs.slice(3),
@@ -218,6 +230,11 @@ export const openLocalEdge = (
     ...base,
     role: 'edge',
     otlp,
+    certificates: () => [
+      ...base.certificates(),
+      held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),
+      ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
+    ],
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
   }
