@@ -12,10 +12,15 @@ const rowsOf = (certificates: readonly Certificate[]): readonly (readonly string
   return [...families.values()].flatMap((family) => {
     const [first] = family.toSorted(byEnd)
     if (!first) return []
-    const [ends, left] = endCells(first)
     const what = family.length === 1 ? nameOf(first) : `${first.of} (${family.length})`
-    return [[`${markOf(first)} ${what}`, first.seen, ends, left || 'not read', first.issuer ?? '', first.renewedBy, first.stops]]
+    return [[`${markOf(first)} ${what}`, ...cellsOf(first)]]
   })
+}
+
+const cellsOf = (certificate: Certificate): readonly string[] => {
+  const {seen, issuer = '', renewedBy, stops} = certificate
+  const [ends, left] = endCells(certificate)
+  return [seen, ends, left || 'not read', issuer, renewedBy, stops]
 }
 
 const keyOf = ({cluster, of, which, at, serial}: Certificate): string => [cluster, of, which, at, serial].join(' ')
@@ -27,42 +32,51 @@ const findingOf = (certificate: Certificate): string => {
   return `${cluster}: ${nameOf(certificate)}: ${said}. When it ends: ${stops}.${serial === undefined ? '' : dim(` ${seen} (${at}), serial ${serial}`)}`
 }
 
-/** One line for each that is due; for those of a cluster that could not be read for the same reason, one together. */
-const findings = (certificates: readonly Certificate[]): readonly string[] => {
-  const due = certificates.filter(isDue)
-  const groups = Map.groupBy(due, (one) => (one.state === 'unknown' ? `${one.cluster} ${one.why}` : keyOf(one)))
-  return [...groups.values()].flatMap((group) => {
-    const [first] = group
-    if (!first) return []
-    if (first.state !== 'unknown') return [`${markOf(first)} ${findingOf(first)}`]
-    return [`${mark.not} ${first.cluster}: not read: ${group.map(nameOf).join(', ')}: ${first.why}`]
+/** One line for each that is due; before them, for those of a cluster that could not be read for the same reason, one together. */
+const findings = ({certificates, clusters}: FleetCertificates): readonly string[] => {
+  const unread = clusters.flatMap(({name}) => {
+    const reasons = Map.groupBy(
+      certificates.filter(({cluster, state}) => cluster === name && state === 'unknown'),
+      ({why}) => why,
+    )
+    return [...reasons].map(([why, group]) => `${mark.not} ${name}: not read: ${group.map(nameOf).join(', ')}: ${why}`)
   })
+  const due = certificates.filter((one) => isDue(one) && one.state !== 'unknown')
+  return [...unread, ...due.map((one) => `${markOf(one)} ${findingOf(one)}`)]
 }
 
 const shownCommands = 3
 
-/** The runs that renew what is due; where something could not be read, what looks at the cluster. */
+/** The runs that renew what is due; where a cluster could not be read, what looks at it. The hub's come first: edges need it. */
 const nextOf = ({ok, certificates, clusters}: FleetCertificates): readonly string[] => {
   if (ok) return ['lkeobs status']
-  const roleOf = new Map(clusters.map(({name, role}) => [name, role]))
-  const own = (cluster: string) => (roleOf.get(cluster) === 'hub' ? 'lkeobs hub init' : `lkeobs edge join ${cluster}`)
-  const commands = certificates.filter(isDue).flatMap(({cluster, state, kind, renewedBy}) => {
-    if (state === 'unknown' && kind !== 'trusted')
-      return [roleOf.get(cluster) === 'hub' ? 'lkeobs doctor --hub' : `lkeobs doctor --edge ${cluster}`]
-    if (renewedBy.startsWith('lkeobs')) return [renewedBy]
-    // a run puts right what should have renewed it, and writes the trust bundle anew
-    return renewedBy === 'nobody' && kind !== 'trusted' ? [] : [own(cluster)]
+  const due = certificates.filter(isDue)
+  const commands = clusters.flatMap(({name, role, platform}) => {
+    const [run, looks] =
+      role === 'hub' ? ['lkeobs hub init', 'lkeobs doctor --hub'] : [`lkeobs edge join ${name}`, `lkeobs doctor --edge ${name}`]
+    return due
+      .filter(({cluster}) => cluster === name)
+      .flatMap(({state, kind, renewedBy}) => {
+        // a run starts what does not run on this machine
+        if (state === 'unknown' && kind !== 'trusted') return [platform === 'local' ? run : looks]
+        if (renewedBy.startsWith('lkeobs')) return [renewedBy]
+        // a run puts right what should have renewed it, and writes the trust bundle anew
+        return renewedBy === 'nobody' && kind !== 'trusted' ? [] : [run]
+      })
   })
   const unique = [...new Set(commands)]
-  return unique.length > shownCommands
-    ? [...unique.slice(0, shownCommands), `…          (and ${unique.length - shownCommands} more)`]
-    : unique
+  // of a root CA that ends, nobody makes another
+  if (unique.length === 0) return ['lkeobs status']
+  const more = unique.length - shownCommands
+  return unique
+    .slice(0, shownCommands)
+    .map((command, index) => (more > 0 && index === shownCommands - 1 ? `${command}          (and ${more} more)` : command))
 }
 
 const total = ({certificates, clusters, counts}: FleetCertificates): string => {
   const strange = certificates.filter(({state, why}) => state === 'valid' && why !== undefined).length
   const parts = [
-    `${counts.valid} valid`,
+    `${counts.valid - strange} valid`,
     ...(counts.soon > 0 ? [`${mark.soon} ${counts.soon} soon over`] : []),
     ...(counts.expired > 0 ? [`${mark.not} ${counts.expired} over`] : []),
     ...(counts.unknown > 0 ? [`${mark.not} ${counts.unknown} not read`] : []),
@@ -71,16 +85,34 @@ const total = ({certificates, clusters, counts}: FleetCertificates): string => {
   return `${count(certificates.length, 'certificate')} of ${count(clusters.length, 'cluster')}: ${parts.join(', ')}`
 }
 
-/** Every certificate, cluster by cluster, what ends first at the top of each; then what has to be done. */
+/** With more edges than this, one of which nothing is due takes a single row. */
+const edgesInFull = 10
+
+/** Rows cluster by cluster, what ends first at the top of each. */
+const groupsOf = ({certificates, clusters}: FleetCertificates): readonly (readonly string[])[] => {
+  const own = new Map(clusters.map(({name}) => [name, certificates.filter(({cluster}) => cluster === name)]))
+  const isShort = clusters.length > edgesInFull + 1
+  const short = clusters.filter(({name, role}) => isShort && role === 'edge' && !own.get(name)?.some(isDue)).map(({name}) => name)
+  const full = clusters.filter(({name}) => !short.includes(name))
+  return [
+    ...full.flatMap(({name}) => [[''], [bold(name)], ...rowsOf(own.get(name) ?? [])]),
+    ...(short.length === 0 ? [] : [[''], [bold('edges of which nothing is due: what ends first')]]),
+    ...short.flatMap((name) => {
+      const [first] = own.get(name) ?? []
+      return first ? [[`${mark.so} ${name}: ${nameOf(first)}`, ...cellsOf(first)]] : []
+    }),
+  ]
+}
+
+/** Every certificate, and then what has to be done. */
 export const certificatesText = (found: FleetCertificates): string => {
-  const {fleet, certificates, clusters, leftOut} = found
+  const {fleet, leftOut} = found
   const header = ['certificate', 'seen', 'ends (UTC)', 'left', 'issued by', 'renewed by', 'when it ends']
-  const rows = clusters.flatMap(({name}) => [[''], [bold(name)], ...rowsOf(certificates.filter(({cluster}) => cluster === name))])
-  const said = [...findings(certificates), ...leftOut.map((what) => dim(`${mark.skipped} ${what}`))]
+  const said = [...findings(found), ...leftOut.map((what) => dim(`${mark.skipped} ${what}`))]
   return [
     `fleet ${fleet}   ${total(found)}`,
     '',
-    table(header, rows),
+    table(header, groupsOf(found)),
     '',
     ...(said.length > 0 ? [...said, ''] : []),
     nextCommands(nextOf(found)),

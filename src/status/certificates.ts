@@ -177,7 +177,7 @@ export type FleetCertificates = {
   /** Nothing is due, and all of them could be read. */
   readonly ok: boolean
   readonly warnSeconds: number
-  readonly clusters: readonly {readonly name: string; readonly role: 'hub' | 'edge'}[]
+  readonly clusters: readonly {readonly name: string; readonly role: 'hub' | 'edge'; readonly platform: 'local' | 'kubernetes'}[]
   readonly counts: Readonly<Record<Certificate['state'], number>>
   /** What ends first comes first. */
   readonly certificates: readonly Certificate[]
@@ -198,7 +198,7 @@ export const fleetCertificates = async (fleet: Fleet, wish: Wish): Promise<Fleet
     fleet: fleet.file.fleet.fleet,
     ok: !certificates.some(isDue),
     warnSeconds: wish.warnMs / 1000,
-    clusters: clusters.map(({name, role}) => ({name, role})),
+    clusters: clusters.map(({name, role, site}) => ({name, role, platform: site ? 'kubernetes' : 'local'})),
     counts: {valid: count('valid'), soon: count('soon'), expired: count('expired'), unknown: count('unknown')},
     certificates,
     leftOut,

@@ -68,5 +68,5 @@ export const membersOf = (pem: string, register: Register, edges: readonly Pick<
   })
   const there = new Set(all.map((certificate) => certificate?.fingerprint256))
   const missing = 'unknown' in register ? [] : [...register.edges].filter(([, fingerprint]) => !there.has(fingerprint))
-  return [...members, ...missing.map(([name]) => ({whose: ofEdge(name), why: 'the gateway does not trust it'}))]
+  return [...members, ...missing.map(([name]) => ({whose: ofEdge(name), why: "it is not in the gateway's bundle"}))]
 }

@@ -180,11 +180,17 @@ describe('a lab', () => {
     const found = await fleetCertificates(fleet, {warnMs})
     expect(found.ok).toBe(false)
     expect(found.certificates.filter(isDue)).toMatchObject([
-      {of: 'trusted issuer', which: 'edge-2', state: 'unknown', why: 'the gateway does not trust it', renewedBy: 'lkeobs edge join edge-2'},
+      {
+        of: 'trusted issuer',
+        which: 'edge-2',
+        state: 'unknown',
+        why: "it is not in the gateway's bundle",
+        renewedBy: 'lkeobs edge join edge-2',
+      },
       {of: 'trusted stranger', which: 'lkeobs edge edge-1', state: 'valid', why: 'of no edge in the register'},
     ])
     expect(screen(found)).toContain('✖ hub: trusted stranger lkeobs edge edge-1: of no edge in the register.')
-    expect(screen(found)).toMatch(/› lkeobs edge join edge-2\n› lkeobs hub init$/)
+    expect(screen(found)).toMatch(/\n› lkeobs edge join edge-2\n› lkeobs hub init$/)
   })
 
   test('a chain that ends in another CA than the issuer in Vault is told', async () => {
@@ -211,7 +217,7 @@ describe('a lab', () => {
     ])
     expect(found.counts).toMatchObject({unknown: 4, soon: 0})
     expect(screen(found)).toMatch(/✖ Vault vault-0 +served +not read/)
-    expect(screen(found)).toMatch(/› lkeobs doctor --edge edge-2\n› lkeobs doctor --edge edge-1$/)
+    expect(screen(found)).toMatch(/\n› lkeobs edge join edge-1\n› lkeobs edge join edge-2$/)
   })
 
   test('over, and soon over: named with what stops, and who is to be asked', async () => {
@@ -289,6 +295,32 @@ describe('on Kubernetes', () => {
     expect(screen(found).match(/✖ edge-2: not read: .*LKO-3101/g)).toHaveLength(1)
     expect(screen(found)).toMatch(/› lkeobs doctor --edge edge-2$/)
   })
+})
+
+test('of many edges only those of which something is due are shown in full', async () => {
+  const certificate = await made(365)
+  const rowsOf = (cluster: string, warn = warnMs) =>
+    (['leaf', 'root'] as const).map((kind) => certificateOf({...known(kind), cluster, of: `the ${kind}`}, certificate, warn))
+  const names = Array.from({length: 11}, (_, index) => `edge-${index + 1}`)
+  const found: FleetCertificates = {
+    fleet: 'acme',
+    ok: false,
+    warnSeconds: 0,
+    clusters: [
+      {name: 'hub', role: 'hub', platform: 'kubernetes'},
+      ...names.map((name) => ({name, role: 'edge', platform: 'kubernetes'}) as const),
+    ],
+    counts: {valid: 23, soon: 1, expired: 0, unknown: 0},
+    certificates: ['hub', ...names].flatMap((name) => rowsOf(name, name === 'edge-7' ? 400 * dayMs : warnMs)),
+    leftOut: [],
+  }
+  const text = screen(found)
+  expect(text).toMatch(/\nhub\n✔ the leaf .*\n✔ the root .*\n\nedge-7\n✔ the leaf .*\n! the root .*\n\nedges of which nothing is due/)
+  expect(text).toMatch(/\n✔ edge-1: the leaf /)
+  expect(text).not.toMatch(/✔ edge-7: /)
+  expect(text.match(/the root/g)).toHaveLength(3)
+  const few = {...found, clusters: found.clusters.slice(0, 11)}
+  expect(screen(few)).not.toContain('edges of which nothing is due')
 })
 
 test('of a hub that holders open, nobody is asked for a password: issuers are told by name', async () => {
