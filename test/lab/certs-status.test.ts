@@ -162,6 +162,7 @@ describe('one that ends tomorrow is found', () => {
     onTestFinished(async () => {
       await back()
       await reloaded()
+      await eventually('it serves its own again', async () => (await certs()).code === 0, 10_000)
     })
     // what lies in the file is not yet what is served
     await eventually('the gateway serves its own leaf again', async () => (await certs()).code === 0, 30_000)
