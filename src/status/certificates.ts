@@ -48,8 +48,9 @@ const aboutOf = (cluster: AnyCluster, kind: Sighting['kind']): About => {
   const known: Partial<Record<Sighting['kind'], readonly [string, string]>> = words[cluster.role]
   const [of, stops] = known[kind] ?? [kind, '']
   const {leaf, ca} = cluster.renewedBy
-  const renewedBy = {leaf, gateway: leaf, vault: ca ?? commandOf(cluster), root: ca ?? 'nobody'}[kind as string] ?? commandOf(cluster)
-  return {of, renewedBy, stops}
+  const run = commandOf(cluster)
+  const byKind: Partial<Record<Sighting['kind'], string>> = {leaf, gateway: leaf, vault: ca ?? run, root: ca ?? 'nobody'}
+  return {of, renewedBy: byKind[kind] ?? run, stops}
 }
 
 const reasonOf = (error: unknown): string =>
