@@ -16,6 +16,8 @@ export type Result = {readonly schema: string; readonly data: object; readonly t
 type Work = {
   /** Held while the plan runs, so that two runs do not undo each other. */
   readonly lock?: string
+  /** What goes on while the plan runs; whatever it does, the outcomes are those of the run. */
+  readonly around?: (run: () => Promise<readonly Outcome[]>, tools: Tools) => Promise<readonly Outcome[]>
   /** What to answer after the plan has run; the outcomes unless given. */
   readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result>
 }
@@ -156,7 +158,11 @@ export abstract class LkeobsCommand extends Command {
   }
 
   /** Runs the plan, or previews it under --dry-run, and answers. */
-  protected async carryOut(flags: GlobalFlags, makePlan: (tools: Tools) => Plan | Promise<Plan>, {lock, after}: Work = {}): Promise<void> {
+  protected async carryOut(
+    flags: GlobalFlags,
+    makePlan: (tools: Tools) => Plan | Promise<Plan>,
+    {lock, around, after}: Work = {},
+  ): Promise<void> {
     const tools = await this.tools(flags)
     if (flags['dry-run']) {
       const [{dryTools}, {createRecorder, preview, previewText}] = await Promise.all([
@@ -178,7 +184,8 @@ export abstract class LkeobsCommand extends Command {
       const plan = {...(await makePlan(tools)), command: this.#typed()}
       this.progress(`${bold(plan.title)} ${count(flatten(plan.steps).length, 'step')}.\n`)
       const live = process.stderr.isTTY && !this.#json && process.env['CI'] === undefined
-      const outcomes = await run(plan, live ? 'live' : 'lines')
+      const running = () => run(plan, live ? 'live' : 'lines')
+      const outcomes = await (around ? around(running, tools) : running())
       const answer = await after?.(outcomes, tools)
       if (answer) this.result(answer.schema, answer.data, answer.text)
       else this.result('lkeobs/run/v1', {command: plan.command, steps: outcomes}, runText(outcomes))

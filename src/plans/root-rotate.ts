@@ -22,37 +22,37 @@ export const rootRotationOf = async (fleet: Fleet): Promise<RootRotation> => {
 }
 
 /** Another root CA for the hub, and all that is signed by it: trusted beside the old one, then signing, then alone. */
-export const rootRotate = (fleet: Fleet, rotation: RootRotation, tools: Tools): Plan => ({
+export const rootRotate = (fleet: Fleet, rotation: RootRotation, tools: Tools, mark: (what: string) => void): Plan => ({
   command: 'certs rotate --root',
   title: `Another root CA for ${fleet.hub.name} and ${count(fleet.edges.length, 'edge')}.`,
   steps: [
     rotation.added,
-    phase('trust both', fleet, tools, false),
+    phase('trust both', fleet, tools, mark, false),
     rotation.switched,
-    phase('reissue', fleet, tools, false),
+    phase('reissue', fleet, tools, mark, false),
     rotation.retired,
-    phase('retire', fleet, tools, true),
+    phase('retire', fleet, tools, mark, true),
     rotation.settled,
   ],
 })
 
 /** Back to the root CA of before, as long as it is trusted. */
-export const rootRollback = (fleet: Fleet, rotation: RootRotation, tools: Tools): Plan => ({
+export const rootRollback = (fleet: Fleet, rotation: RootRotation, tools: Tools, mark: (what: string) => void): Plan => ({
   command: 'certs rotate --root --rollback',
   title: `Back to the root CA of before, for ${fleet.hub.name} and ${count(fleet.edges.length, 'edge')}.`,
   steps: [
     rotation.switchedBack,
-    phase('reissue', fleet, tools, false),
+    phase('reissue', fleet, tools, mark, false),
     rotation.retired,
-    phase('retire', fleet, tools, true),
+    phase('retire', fleet, tools, mark, true),
     rotation.settled,
   ],
 })
 
 /** Everything is brought to what the root CA is now, and seen to be so, before the next phase begins. */
-const phase = (title: string, fleet: Fleet, tools: Tools, retires: boolean): Task => ({
+const phase = (title: string, fleet: Fleet, tools: Tools, mark: (what: string) => void, retires: boolean): Task => ({
   title,
-  steps: [...fleetSteps(fleet, tools, {retires}), chained(fleet), canaries(fleet, tools)],
+  steps: [...fleetSteps(fleet, tools, {retires}), chained(fleet), canaries(fleet, tools, () => mark(`${title}: done`))],
 })
 
 /** What the gateway shows on the wire ends in the root CA that signs. */
@@ -73,7 +73,7 @@ const chained = ({hub}: Fleet): Step => ({
 })
 
 /** Every edge still gets through, on all signals. */
-const canaries = ({hub, edges}: Fleet, {http, download}: Tools): Step => {
+const canaries = ({hub, edges}: Fleet, {http, download}: Tools, passed: () => void): Step => {
   let seen = false
   return {
     title: 'canaries of every edge, read back from the stores',
@@ -86,6 +86,7 @@ const canaries = ({hub, edges}: Fleet, {http, download}: Tools): Step => {
         throw new LkeobsError('LKO-2001', lost.join('\n'), {next: ['lkeobs verify --all']})
       }
       seen = true
+      passed()
     },
   }
 }

@@ -62,5 +62,7 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     gatewayRuns: () => [],
     knock: awayLater,
     uid: awayLater,
+    certificates: () => [],
+    renewedBy: {leaf: 'its own fleet'},
   }
 }

@@ -39,6 +39,23 @@ export type Seal = 'static' | 'transit' | 'shamir'
 /** One node of a Vault: asked by anybody, and by the administrator. */
 export type VaultNode = {readonly name: string; readonly vault: Vault; readonly admin: Vault}
 
+/** Where certificates of a cluster are seen: what is shown on the wire, or is in somebody's hands; not what was meant to be. */
+export type Sighting = {
+  readonly kind: 'root' | 'vault' | 'leaf' | 'gateway' | 'trusted' | 'hub-ca' | 'seal-ca'
+  readonly seen: 'served' | 'mounted'
+  /** `127.0.0.1:14300`, `Secret lkeobs/gateway-leaf` */
+  readonly at: string
+  /** Which of several: a node of Vault, a pod. */
+  readonly which?: string
+} & (
+  | {
+      /** PEM, with the chain that follows; undefined where there is none. */
+      readonly read: () => Promise<string | undefined>
+    }
+  /** As many as are found. */
+  | {readonly each: () => Promise<readonly Sighting[]>}
+)
+
 /**
  * A cluster of the fleet, as its platform knows it: puts components there, hands them files, says how they are.
  * Everything that decides (collector configuration, PKI layout, verification) is written once, above it.
@@ -92,6 +109,11 @@ export type Cluster = {
   leafRenewed?(): Promise<void>
   /** The leaf in the collector's hands (PEM). */
   leafNow(): Promise<string | undefined>
+
+  /** Where its certificates are; those that Vault keeps are asked of Vault. */
+  certificates(): readonly Sighting[]
+  /** Who renews its leaf; and its root CA with Vault's certificate, where somebody does by themselves. */
+  readonly renewedBy: {readonly leaf: string; readonly ca?: string}
 
   inspect(): Promise<readonly ComponentState[]>
   /** The last lines of what a collector logged. */

@@ -1,17 +1,15 @@
 import {bold, count, dim, duration, mark, nextCommands, table} from '../output.ts'
-import type {HubCertificate, HubImage, HubStatus} from './hub.ts'
+import {type Certificate, endCells, nameOf} from './certificate.ts'
+import type {HubImage, HubStatus} from './hub.ts'
 
 const shortDigest = (digest: string): string => digest.replace(/^(sha256:.{12}).*/, '$1')
 
 const marks = {valid: mark.so, soon: mark.soon, expired: mark.not, unknown: mark.skipped} as const
 
-const certificateRow = ({of, state, subject, expires, leftSeconds, renewedBy, why}: HubCertificate): readonly string[] => [
-  `${marks[state]} ${of}`,
-  subject ?? dim(why ?? ''),
-  expires?.slice(0, 16).replace('T', ' ') ?? '',
-  leftSeconds === undefined ? '' : leftSeconds > 0 ? duration(leftSeconds * 1000) : 'over',
-  renewedBy,
-]
+const certificateRow = (certificate: Certificate): readonly string[] => {
+  const {state, subject, renewedBy, why} = certificate
+  return [`${marks[state]} ${nameOf(certificate)}`, subject ?? dim(why ?? ''), ...endCells(certificate), renewedBy]
+}
 
 const imageRow = ({image, digest, pods, components, mixed}: HubImage): readonly string[] => [
   `${mixed ? mark.soon : mark.so} ${image}`,

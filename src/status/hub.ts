@@ -1,9 +1,7 @@
-import {setTimeout as sleep} from 'node:timers/promises'
 import type {Fleet} from '../clusters.ts'
-import {LkeobsError, messageOf} from '../errors.ts'
+import {LkeobsError} from '../errors.ts'
 import type {KubernetesHub} from '../fleet/schema.ts'
 import {siteOf} from '../platforms/kubernetes/cluster.ts'
-import {valueIn} from '../platforms/kubernetes/authority.ts'
 import type {Controller} from '../platforms/kubernetes/identity.ts'
 import {certManagerNamespace, namespace, secretsOperatorNamespace} from '../platforms/kubernetes/names.ts'
 import {rolledOut} from '../platforms/kubernetes/rollout.ts'
@@ -11,9 +9,8 @@ import type {ComponentState, HubCluster} from '../platforms/platform.ts'
 import {type InstalledRelease, releasesIn} from '../tools/helm.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Kube, KubeObject} from '../tools/kube/kube.ts'
-import {readCertificate} from '../tools/x509.ts'
-import {logsInUnasked} from '../trust/admin.ts'
-import {issuerOf} from '../trust/pki.ts'
+import {type Certificate, warnDays} from './certificate.ts'
+import {certificatesOf} from './certificates.ts'
 
 export type HubRelease = {
   readonly name: string
@@ -49,18 +46,6 @@ export type HubEndpoint = {
   readonly addresses: readonly string[]
   readonly ports: readonly number[]
 }
-export type HubCertificate = {
-  readonly of: string
-  /** `valid`, `soon` (about to end, and its renewal is late), `expired`, `unknown`. */
-  readonly state: 'valid' | 'soon' | 'expired' | 'unknown'
-  readonly subject?: string
-  readonly expires?: string
-  readonly leftSeconds?: number
-  readonly daysLeft?: number
-  readonly renewedBy: string
-  /** Why nothing is known of it. */
-  readonly why?: string
-}
 export type HubVolume = {
   readonly claim: string
   readonly component: string
@@ -79,7 +64,7 @@ export type HubStatus = {
   readonly components: readonly HubComponent[]
   readonly images: readonly HubImage[]
   readonly endpoints: readonly HubEndpoint[]
-  readonly certificates: readonly HubCertificate[]
+  readonly certificates: readonly Certificate[]
   readonly volumes: readonly HubVolume[]
 }
 
@@ -191,80 +176,11 @@ export const volumesOf = (claims: readonly Claim[]): readonly HubVolume[] =>
 
 // --- certificates
 
-const dayMs = 86_400_000
-
-/** Whoever renews it should have done so: less than a quarter of its life is left, or less than a month. */
-const isLate = (leftMs: number, lifeMs: number): boolean => leftMs < Math.min(lifeMs / 4, 29 * dayMs)
-
-export const certificateOf = (
-  of: string,
-  pem: string | undefined,
-  renewedBy: string,
-  why = 'there is none',
-  now = Date.now(),
-): HubCertificate => {
-  const certificate = readCertificate(pem ?? '')
-  if (!certificate) return {of, state: 'unknown', renewedBy, why}
-  const [from, to] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
-  const leftMs = to - now
-  return {
-    of,
-    state: leftMs <= 0 ? 'expired' : isLate(leftMs, to - from) ? 'soon' : 'valid',
-    subject: certificate.subject.split('\n').at(-1)?.replace(/^CN=/, '') ?? '',
-    expires: new Date(to).toISOString(),
-    leftSeconds: Math.round(leftMs / 1000),
-    daysLeft: Math.floor(leftMs / dayMs),
-    renewedBy,
-  }
-}
-
-/** One that is read, or why it could not be: a part that does not answer hides nothing of the others. */
-const certificateFrom = async (of: string, renewedBy: string, read: () => Promise<string | undefined>): Promise<HubCertificate> => {
-  try {
-    return certificateOf(of, await read(), renewedBy)
-  } catch (error) {
-    if (error instanceof LkeobsError && error.code === 'LKO-3103') throw error
-    return certificateOf(of, undefined, renewedBy, messageOf(error))
-  }
-}
-
-/** A Vault that does not answer is not waited for as long as a step would. */
-const vaultMs = 5000
-
-const leafOf = "gateway's leaf"
-const besideIt = 'a Vault agent beside it'
-const byHand = 'lkeobs hub init, in its last month'
-
-type Sources = {
-  readonly hub: HubCluster
-  readonly states: Promise<readonly ComponentState[]>
-  readonly renewsCa: string
-  readonly renewsLeaf: string
-  readonly vaultFile: () => Promise<string | undefined>
-}
-
-/** Of the issuers Vault itself is asked, where there is one. */
-const certificatesOf = ({hub, states, renewsCa, renewsLeaf, vaultFile}: Sources) => {
-  const issuer = (mount: string) => async () => {
-    const vault = (await states).find(({component}) => component.startsWith('vault'))?.state ?? ''
-    if (/^not (installed|running)$/.test(vault)) throw new Error(`Vault is ${vault}`)
-    const late = sleep(vaultMs, undefined, {ref: false}).then(() =>
-      Promise.reject(new Error(`Vault did not answer within ${vaultMs / 1000} s`)),
-    )
-    return Promise.race([issuerOf(hub.vault, mount), late])
-  }
-  return Promise.all([
-    certificateFrom(leafOf, renewsLeaf, hub.leafNow),
-    certificateFrom('Vault', renewsCa, vaultFile),
-    // nobody is asked for a password only to look
-    ...(logsInUnasked(hub.seal)
-      ? [
-          certificateFrom('issuer of the gateway', byHand, issuer('pki_hub')),
-          certificateFrom('issuer of edges', byHand, issuer('pki_edge')),
-        ]
-      : []),
-    certificateFrom('root CA', renewsCa === byHand ? 'nobody' : renewsCa, hub.rootCa),
-  ])
+/** Of the hub itself: leaf, Vault, issuers and root CA. */
+const hubCertificates = async (hub: HubCluster): Promise<readonly Certificate[]> => {
+  const kinds = ['leaf', 'vault', 'issuer', 'root'] as const
+  const rows = await certificatesOf(hub, {warnMs: warnDays * 86_400_000, kinds})
+  return kinds.flatMap((kind) => rows.filter((row) => row.kind === kind))
 }
 
 // --- the hub
@@ -272,17 +188,16 @@ const certificatesOf = ({hub, states, renewsCa, renewsLeaf, vaultFile}: Sources)
 const shared = (
   hub: HubCluster,
   components: readonly HubComponent[],
-  certificates: readonly HubCertificate[],
+  certificates: readonly Certificate[],
   endpoint: string | undefined,
+  isInMemory: boolean,
 ) => ({
   hub: hub.name,
   ok:
     endpoint !== undefined &&
     components.every(({state}) => state === 'ready') &&
-    // a gateway without a leaf is not ready; whether its leaf, which is in memory, can be looked at is another matter
-    certificates.every(
-      ({of, state, renewedBy}) => state !== 'expired' && (state !== 'unknown' || (of === leafOf && renewedBy === besideIt)),
-    ),
+    // a gateway without a leaf is not ready; whether a leaf that is in its pod's memory can be looked at is another matter
+    certificates.every(({kind, state}) => state !== 'expired' && (state !== 'unknown' || (kind === 'leaf' && isInMemory))),
   ...(endpoint !== undefined && {endpoint}),
   components,
   certificates,
@@ -343,13 +258,7 @@ const onKubernetes = async ({file, hub}: Fleet, platform: KubernetesHub, tools: 
     states,
     core<Service>('Service'),
     core<Claim>('PersistentVolumeClaim'),
-    certificatesOf({
-      hub,
-      states,
-      renewsCa: certManager ? 'cert-manager' : byHand,
-      renewsLeaf: secretsOperator ? 'Vault Secrets Operator' : besideIt,
-      vaultFile: () => valueIn(site, namespace, 'vault-tls', 'tls.crt'),
-    }),
+    hubCertificates(hub),
     seenIn(kube, namespace),
     certManager ? controllerIn(kube, 'cert-manager', certManagerNamespace) : undefined,
     secretsOperator ? controllerIn(kube, 'vault-secrets-operator', secretsOperatorNamespace) : undefined,
@@ -362,7 +271,7 @@ const onKubernetes = async ({file, hub}: Fleet, platform: KubernetesHub, tools: 
     all.flatMap(({workloads}) => workloads),
   )
   const volumes = volumesOf(claims)
-  const base = shared(hub, components, certificates, endpoint)
+  const base = shared(hub, components, certificates, endpoint, !secretsOperator)
   return {
     fleet: file.fleet.fleet,
     platform: 'kubernetes',
@@ -377,11 +286,7 @@ const onKubernetes = async ({file, hub}: Fleet, platform: KubernetesHub, tools: 
 
 const onThisMachine = async ({file, hub}: Fleet): Promise<HubStatus> => {
   const found = hub.inspect()
-  const [endpoint, states, certificates] = await Promise.all([
-    endpointOf(hub),
-    found,
-    certificatesOf({hub, states: found, renewsCa: byHand, renewsLeaf: besideIt, vaultFile: () => hub.read('vault-0', 'tls.pem')}),
-  ])
+  const [endpoint, states, certificates] = await Promise.all([endpointOf(hub), found, hubCertificates(hub)])
   const running = new Set(states.filter(({pid}) => pid !== undefined).map(({component}) => component))
   const endpoints = (hub.processes ?? []).flatMap(({name, url}) =>
     url === undefined || !running.has(name)
@@ -397,7 +302,7 @@ const onThisMachine = async ({file, hub}: Fleet): Promise<HubStatus> => {
   return {
     fleet: file.fleet.fleet,
     platform: 'local',
-    ...shared(hub, components, certificates, endpoint),
+    ...shared(hub, components, certificates, endpoint, false),
     releases: [],
     images: [],
     endpoints,

@@ -9,9 +9,9 @@ import {createClusters} from './kube/cluster.ts'
 import {dryKube} from './kube/dry.ts'
 import type {OpenKube} from './kube/kube.ts'
 import {createProcesses, dryProcesses, type Processes} from './processes.ts'
-import {createTls, type Tls} from './tls.ts'
 import {createShell, dryShell, type Shell} from './shell.ts'
 import {dryVault, openVault, type OpenVault} from './vault.ts'
+import {createTls, type Tls} from './tls.ts'
 import {createX509, dryX509, type X509} from './x509.ts'
 
 /** Everything that touches the world. Made once, in the command; fakes and the dry run are other values of the same type. */
@@ -22,10 +22,10 @@ export type Tools = {
   readonly http: Http
   /** What anybody may read, from a server whose certificate is not looked at; undefined when it does not answer. */
   readonly unverified: (url: string) => Promise<string | undefined>
-  readonly tls: Tls
   readonly download: Download
   readonly vault: OpenVault
   readonly x509: X509
+  readonly tls: Tls
   readonly ask: Ask
   /** The path of a pinned external program. Throws LKO-4001 when it is not installed. */
   readonly program: (name: ProgramName) => Promise<string>
@@ -45,10 +45,10 @@ export const createTools = (options: {readonly yes: boolean; readonly passwordFi
     processes: createProcesses(),
     http: createHttp(),
     unverified: getUnverified,
-    tls: createTls(),
     download: createDownload(),
     vault: openVault,
     x509: createX509(),
+    tls: createTls(),
     ask,
     kube: clusters.open,
     helm: createHelm(programs),
@@ -66,10 +66,10 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   processes: dryProcesses(tools.processes, record),
   http: tools.http,
   unverified: tools.unverified,
-  tls: tools.tls,
   download: dryDownload(record),
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),
+  tls: tools.tls,
   ask: {...tools.ask, confirm: async () => undefined},
   // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
   program: (name) => tools.program(name).catch(() => name),

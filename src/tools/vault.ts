@@ -1,3 +1,4 @@
+import type {ClientRequest} from 'node:http'
 import https from 'node:https'
 import type {TLSSocket} from 'node:tls'
 import {LkeobsError, messageOf} from '../errors.ts'
@@ -120,6 +121,13 @@ const agentFor = ({ca, serverName}: Trust): https.Agent =>
     keepAlive: false,
     ...(serverName !== undefined && {servername: serverName}),
   })
+/** The option `timeout` alone does not count while a connection is being made: one that takes it and says nothing would be waited for. */
+const connectsWithin = (request: ClientRequest, ms: number): void => {
+  const timer = setTimeout(() => request.destroy(new Error(`no answer within ${ms / 1000} s`)), ms)
+  const end = () => clearTimeout(timer)
+  request.on('socket', (socket) => socket.once('secureConnect', end))
+  request.on('close', end)
+}
 
 /**
  * node-vault's transport: plain https with the one CA it may trust. Its own (axios) keeps token and
@@ -155,6 +163,7 @@ const transport = (tls: Trust) => {
           })
         },
       )
+      connectsWithin(request, timeoutMs)
       request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)))
       request.on('error', reject)
       request.end(body)
@@ -194,6 +203,7 @@ const bare = (uri: string, {method = 'GET', body, token, ca, serverName, timeout
       response.on('error', reject)
       response.on('end', () => resolve({status: response.statusCode ?? 0, body: Buffer.concat(chunks), certificate}))
     })
+    connectsWithin(request, timeoutMs)
     request.on('timeout', () => request.destroy(new Error('no answer')))
     request.on('error', reject)
     request.end(body)

@@ -8,7 +8,7 @@ import {amend, bindingOf, edgesKnown, entries, entryOf, entryPath} from './regis
 
 /** The gateway's files: whom it trusts, and a certificate whose key nobody has. */
 export const trustBundleFile = 'clients.pem'
-const nobodyFile = 'nobody.pem'
+export const nobodyFile = 'nobody.pem'
 
 /** Whoever hands files to components. */
 type Hands = Pick<Cluster, 'read' | 'hand'>

@@ -63,6 +63,15 @@ export const issuerOf = async (vault: Vault, mount: string): Promise<string | un
   return issuers?.default ? (await vault.read<{certificate: string}>(`${mount}/cert/ca`))?.certificate : undefined
 }
 
+/** The same as anybody is told, without a login. Throws with the reason where it is not. */
+export const issuerShown = async (vault: Vault, mount: string): Promise<string> => {
+  const {status, data, errors} = await vault.request({method: 'GET', path: `${mount}/cert/ca`})
+  const {certificate} = data
+  if (status === 200 && typeof certificate === 'string' && certificate !== '') return certificate
+  if (status === 503) throw new Error('Vault is sealed')
+  throw new Error(`there is none (${status}${errors.length === 0 ? '' : ` ${errors.join('; ').trim()}`})`)
+}
+
 /** A mount's CA, its key made inside Vault, signed by somebody above. */
 export const issuer = (vault: Vault, title: string, mount: string, commonName: string, signer: Signer): Step => ({
   title,

@@ -7,6 +7,7 @@ import {applied} from '../../src/platforms/kubernetes/applied.ts'
 import {identityOf} from '../../src/platforms/kubernetes/identity.ts'
 import {configMap, namespaces} from '../../src/platforms/kubernetes/objects.ts'
 import type {Site} from '../../src/platforms/kubernetes/site.ts'
+import type {FleetCertificates} from '../../src/status/certificates.ts'
 import {createTools} from '../../src/tools/index.ts'
 import {document, lkeobs} from '../lab/cli.ts'
 import {fleetFolder} from './fleet.ts'
@@ -46,6 +47,20 @@ const server = useServer(async (one) => {
 })
 
 describe('a user without rights', () => {
+  test('certificates that may not be looked at are rows, and those of an edge that says nothing are waited for once', async () => {
+    const folder = await fleetFolder({server: server(), user: 'limited', edge: {kubeconfig: `${server().folder}/silent`}})
+    const ended = await lkeobs(folder, ['certs', 'status', '--json'])
+    expect(ended.code, ended.stderr).toBe(7)
+    expect(ended.ms).toBeLessThan(25_000)
+    const {certificates} = document<FleetCertificates>(ended)
+    const unread = (name: string) => certificates.filter(({cluster, state}) => cluster === name && state === 'unknown')
+    expect(certificates.filter(({state}) => state !== 'unknown')).toEqual([])
+    expect(new Set(unread('hub').map(({kind}) => kind))).toEqual(new Set(['leaf', 'gateway', 'vault', 'root', 'issuer', 'trusted']))
+    expect(unread('hub').find(({kind}) => kind === 'root')?.why).toMatch(/^LKO-3103 .*cannot get resource "secrets"/)
+    expect(new Set(unread('edge-1').map(({kind}) => kind))).toEqual(new Set(['leaf', 'vault', 'root', 'hub-ca', 'issuer']))
+    expect(unread('edge-1').find(({kind}) => kind === 'root')?.why).toMatch(/no answer within 10 s/)
+  })
+
   test('who may not look is told what is missing, and nothing is written', async () => {
     const folder = await fleetFolder({server: server(), user: 'limited'})
     const written = await server().writes('limited', async () => {

@@ -92,7 +92,7 @@ test('each store has a queue of its own, so that one that is down delays nobody 
 
 test('between edge and hub both sides show a certificate, read anew while they run', () => {
   expect(exporters(agent).map(({tls}) => tls)).toEqual([
-    {ca_file: '/at/hub-ca.pem', cert_file: '/at/leaf.pem', key_file: '/at/leaf.pem', reload_interval: '10s', min_version: '1.3'},
+    {ca_file: '/at/hub-ca.pem', cert_file: '/at/leaf.pem', key_file: '/at/leaf.pem', reload_interval: '1000ms', min_version: '1.3'},
   ])
   expect(gateway.receivers['otlp']).toMatchObject({
     protocols: {
@@ -103,11 +103,11 @@ test('between edge and hub both sides show a certificate, read anew while they r
           key_file: '/at/leaf.pem',
           client_ca_file: '/at/clients.pem',
           client_ca_file_reload: true,
-          reload_interval: '10s',
+          reload_interval: '1000ms',
           min_version: '1.3',
         },
         // whoever is no longer trusted is asked again soon
-        keepalive: {server_parameters: {max_connection_age: '30s', max_connection_age_grace: '10s'}},
+        keepalive: {server_parameters: {max_connection_age: '18000ms', max_connection_age_grace: '10s'}},
       },
     },
   })
@@ -306,7 +306,7 @@ test('the agent', () => {
           ca_file: /at/hub-ca.pem
           cert_file: /at/leaf.pem
           key_file: /at/leaf.pem
-          reload_interval: 10s
+          reload_interval: 1000ms
           min_version: "1.3"
     service:
       extensions:
@@ -400,13 +400,13 @@ test('the gateway', () => {
             tls:
               cert_file: /at/leaf.pem
               key_file: /at/leaf.pem
-              reload_interval: 10s
+              reload_interval: 1000ms
               client_ca_file: /at/clients.pem
               client_ca_file_reload: true
               min_version: "1.3"
             keepalive:
               server_parameters:
-                max_connection_age: 30s
+                max_connection_age: 18000ms
                 max_connection_age_grace: 10s
                 time: 30s
                 timeout: 10s

@@ -39,6 +39,7 @@ test('a good file, its defaults filled in', () => {
   expect(parseFleet(good, 'lkeobs.yaml')).toEqual({
     apiVersion: 'lkeobs/v1',
     fleet: 'lab',
+    certificates: {leafTtl: '24h'},
     hub: {name: 'hub', platform: {local: {ports: 14_300}}, endpoint: '127.0.0.1:14300', vault: {replicas: 3, seal: 'static'}},
     edges: [
       {name: 'edge-1', platform: {local: {ports: 14_400}}, logs: ['/var/log/app/*.log'], vault: {seal: 'static'}},
@@ -66,6 +67,7 @@ const hostPort = 'expected host:port, where host is a name, an IPv4 address or a
 test.for<readonly [line: number, text: string, wrong: string]>([
   [1, 'apiVersion: lkeobs/v2', '1:13 apiVersion: expected "lkeobs/v1", got string "lkeobs/v2"'],
   [1, '', '2:1 apiVersion: missing; expected "lkeobs/v1"'],
+  [2, 'fleet: lab\ncertificates: {leafTtl: 59s}', '3:25 certificates.leafTtl: expected a time of 60s to 30d, such as 24h, got "59s"'],
   [2, 'fleet: Lab_1', `2:8 fleet: ${label} "Lab_1"`],
   [2, `fleet: ${'a'.repeat(41)}`, `2:8 fleet: ${label} "${'a'.repeat(41)}"`],
   [2, 'fleet: 7', '2:8 fleet: expected string, got number 7'],

@@ -58,6 +58,16 @@ test('an edge joins by these writes, and by none the second time', async () => {
       vault of edge-2: pki/roles/agent allowed_domains=["edge-2.edge.lkeobs"] allow_bare_domains=true allow_subdomains=false allow_wildcard_certificates=false allow_ip_sans=false server_flag=false client_flag=true key_type=ec key_bits=256 ttl=86400 max_ttl=172800 not_before_duration=60 no_store=true
     policy on edge-2: the leaf agent may ask for leaves, nothing else
       vault of edge-2: sys/policies/acl/lkeobs-leaf policy='path "pki/issue/agent" {capabilities = ["update"]}'
+    credential of edge-2: says which edge it is, and its key is thrown away
+      vault of hub: lkeobs/edges/edge-2 keys=‹key›
+    the hub knows the issuer of edge-2
+      vault of hub: lkeobs/edges/edge-2 keys=‹key› issuer=‹certificate›
+    the gateway trusts the issuers of these edges and no one else
+      write hub/gateway/clients.pem
+    the gateway knows these edges by their credentials and no one else
+      write hub/gateway/edges.jwks
+    credential in the hands of the agent on edge-2
+      write edge-2/agent/credential.jwt (secret)
     AppRole login on Vault of edge-2
       vault of edge-2: sys/auth/approle type=approle
     AppRole of the leaf agent on edge-2
@@ -69,16 +79,6 @@ test('an edge joins by these writes, and by none the second time', async () => {
     leaf agent on edge-2
       write edge-2/leaf/agent.json
       start edge-2/leaf: bao agent -config=edge-2/leaf/agent.json
-    credential of edge-2: says which edge it is, and its key is thrown away
-      vault of hub: lkeobs/edges/edge-2 keys=‹key›
-    the hub knows the issuer of edge-2
-      vault of hub: lkeobs/edges/edge-2 keys=‹key› issuer=‹certificate›
-    the gateway trusts the issuers of these edges and no one else
-      write hub/gateway/clients.pem
-    the gateway knows these edges by their credentials and no one else
-      write hub/gateway/edges.jwks
-    credential in the hands of the agent on edge-2
-      write edge-2/agent/credential.jwt (secret)
     root CA of hub in the hands of the agent on edge-2
       write edge-2/agent/hub-ca.pem
     agent on edge-2
@@ -117,7 +117,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
     .toMatchInlineSnapshot(`
       [
         "would run: 23",
-        "holds: 6",
+        "holds: 8",
       ]
     `)
   expect(world.transcript).toEqual([])

@@ -169,9 +169,10 @@ test('another endpoint changes what the gateway may be called, and its leaf', as
     "what the gateway may be called
       vault of hub: pki_hub/roles/gateway allowed_domains=["gateway.hub.lkeobs","localhost","hub.example.org"] allow_bare_domains=true allow_subdomains=false allow_wildcard_certificates=false allow_ip_sans=true server_flag=true client_flag=false key_type=ec key_bits=256 ttl=86400 max_ttl=172800 not_before_duration=60 no_store=true
     no leaf on hub for other names or of another issuer
-      stop hub/leaf
-      remove hub/gateway/leaf.pem
+      vault of hub: pki_hub/issue/gateway common_name=gateway.hub.lkeobs alt_names=localhost,hub.example.org ip_sans=127.0.0.1 ttl=86400s
+      write hub/gateway/leaf.pem (secret)
     leaf agent on hub
+      stop hub/leaf
       write hub/leaf/agent.json
       start hub/leaf: bao agent -config=hub/leaf/agent.json"
   `)

@@ -142,18 +142,6 @@ test('an edge joins by these writes, and by none the second time', async () => {
       vault of edge-1: pki/roles/agent allowed_domains=["edge-1.edge.lkeobs"] allow_bare_domains=true allow_subdomains=false allow_wildcard_certificates=false allow_ip_sans=false server_flag=false client_flag=true key_type=ec key_bits=256 ttl=86400 max_ttl=172800 not_before_duration=60 no_store=true
     policy on edge-1: the leaf agent may ask for leaves, nothing else
       vault of edge-1: sys/policies/acl/lkeobs-leaf policy='path "pki/issue/agent" {capabilities = ["update"]}'
-    service account of the agent on edge-1
-      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-account.yaml
-    login by service account on Vault of edge-1
-      vault of edge-1: sys/auth/kubernetes type=kubernetes
-    where Vault on edge-1 asks about service accounts
-      vault of edge-1: auth/kubernetes/config kubernetes_host=https://kubernetes.default.svc:443
-    what the service account of the agent on edge-1 may do
-      vault of edge-1: auth/kubernetes/role/agent bound_service_account_names=["agent"] bound_service_account_namespaces=["lkeobs-node"] audience=vault token_policies=["lkeobs-leaf"] token_ttl=3600 token_max_ttl=86400
-    root CA of Vault beside the agent on edge-1
-      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-vault-ca.yaml
-    leaf of the agent on edge-1, asked for by Vault Secrets Operator
-      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/leaf.yaml
     credential of edge-1: says which edge it is, and its key is thrown away
       vault of hub: lkeobs/edges/edge-1 keys=‹key›
     the hub knows the issuer of edge-1
@@ -166,6 +154,18 @@ test('an edge joins by these writes, and by none the second time', async () => {
       kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
     credential in the hands of the agent on edge-1
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-credential.yaml
+    service account of the agent on edge-1
+      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-account.yaml
+    login by service account on Vault of edge-1
+      vault of edge-1: sys/auth/kubernetes type=kubernetes
+    where Vault on edge-1 asks about service accounts
+      vault of edge-1: auth/kubernetes/config kubernetes_host=https://kubernetes.default.svc:443
+    what the service account of the agent on edge-1 may do
+      vault of edge-1: auth/kubernetes/role/agent bound_service_account_names=["agent"] bound_service_account_namespaces=["lkeobs-node"] audience=vault token_policies=["lkeobs-leaf"] token_ttl=3600 token_max_ttl=86400
+    root CA of Vault beside the agent on edge-1
+      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-vault-ca.yaml
+    leaf of the agent on edge-1, asked for by Vault Secrets Operator
+      kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/leaf.yaml
     root CA of hub in the hands of the agent on edge-1
       kubectl --context edge-1 apply --server-side --field-manager=lkeobs -f edges/edge-1/agent-hub-ca.yaml
     agent on every node of edge-1

@@ -180,7 +180,7 @@ test('a leaf is asked for as the component, and renewed at two thirds of its lif
         "alt_names": "a.example,b.example",
         "common_name": "edge-1",
         "ip_sans": "203.0.113.7",
-        "ttl": "24h",
+        "ttl": "86400s",
       },
       "path": "issue/agent",
       "refreshAfter": "57600s",
@@ -191,7 +191,7 @@ test('a leaf is asked for as the component, and renewed at two thirds of its lif
   `)
   const agent = leafObjects({...leaf, component: 'agent'})
   expect(new Set(agent.map(({metadata}) => metadata.namespace))).toEqual(new Set(['lkeobs-node']))
-  expect(specOf(only(agent, 'VaultDynamicSecret'))['params']).toEqual({common_name: 'edge-1', ttl: '24h'})
+  expect(specOf(only(agent, 'VaultDynamicSecret'))['params']).toEqual({common_name: 'edge-1', ttl: '86400s'})
 })
 
 // Custom resources against the schemas of their definitions.

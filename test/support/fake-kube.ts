@@ -344,6 +344,13 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
       const data = clusters.get(context)
       return data && secretIn(data, 'lkeobs', 'gateway-edges')?.['edges.jwks']
     },
+    /** What a pod of the gateway shows, or the balancer before them. */
+    gatewayLeaf(address: string): string | undefined {
+      const [, context = 'hub'] = /^gateway-\d+\.(.+):4317$/.exec(address) ?? []
+      const data = clusters.get(context)
+      if (!data || (!address.startsWith('gateway-') && address !== '203.0.113.10:4317')) return undefined
+      return secretIn(data, 'lkeobs', 'gateway-leaf')?.['leaf.pem']
+    },
     /** Without what is random: the kind, name and labels of everything that is there. */
     shape: () =>
       Object.fromEntries(

@@ -194,6 +194,13 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
     at.values.set(path, {...values, exportable: false, allow_plaintext_backup: false, deletion_allowed: false})
     return {}
   }
+  if (/^pki\w*\/issue\/\w+$/.test(path)) {
+    const wish = Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value === '' ? [] : [[key, String(value)]])))
+    const leaf = await issueLeaf(data, path, wish, making)
+    if (leaf === undefined) throw refused(400, 'the role does not allow it')
+    const [certificate, issuer, key] = leaf.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----\n?/g) ?? []
+    return {certificate, issuing_ca: issuer, private_key: key}
+  }
   const [, engine = '', rest = ''] = /^(pki\w*|lkeobs)\/(.+)$/.exec(path) ?? []
   if (engine.startsWith('pki')) {
     const at = pkiOf(data, engine)

@@ -191,6 +191,15 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     return {data, certificate: files.get(listener[0].tcp.tls_cert_file) ?? '', seal: Object.keys(seal?.[0] ?? {})[0]}
   }
 
+  /** What a process shows who connects there; undefined where none listens. */
+  const shownAt = (address: string): string | undefined => {
+    type Gateway = {receivers?: {otlp?: {protocols: {grpc?: {endpoint: string; tls?: {cert_file: string}}}}}}
+    const leaves = running()
+      .filter(({file}) => path.basename(file) === 'otelcol')
+      .map((each) => (parse(configOf(each)) as Gateway).receivers?.otlp?.protocols.grpc)
+    return files.get(leaves.find((grpc) => grpc?.endpoint === address)?.tls?.cert_file ?? '') ?? vaultAt(address)?.certificate
+  }
+
   /** `bao agent`: logs in, and writes the leaf its template asks for, unless a valid one is there. */
   const keepLeaf = async (launch: Launch): Promise<void> => {
     type Config = {
@@ -270,8 +279,13 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
             throw error
           }
         },
-        // what is not JSON is tried on the real one
-        raw: async () => undefined,
+        // what is not JSON is tried on the real one; every node says that it leads
+        async raw(where) {
+          const data = await at().catch(() => undefined)
+          if (data === undefined || !/^sys\/(seal-status|leader)$/.test(where)) return undefined
+          const body = {type: 'static', initialized: true, sealed: false, version: '2.7.2', is_self: true, leader_address: address}
+          return {status: 200, body: Buffer.from(JSON.stringify(body)), certificate: ''}
+        },
         async accepts() {
           try {
             return (await loggedIn()) !== undefined
@@ -281,11 +295,21 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           }
         },
         ...api,
-        request: nobody('a request'),
         async remove(where) {
           const data = await loggedIn()
           record(`vault of ${cluster()}: remove ${where}`)
           data.mounts.get(where.split('/')[0] ?? '')?.values.delete(where)
+        },
+        // what anybody is told
+        async request({method, path: where, as}) {
+          const data = await at()
+          if (method !== 'GET' || as !== undefined || !/^pki\w*\/cert\/ca$/.test(where)) return nobody('a request')()
+          if (data === undefined) return {status: 503, data: {}, errors: ['Vault is sealed']}
+          const mount = data.mounts.get(where.split('/')[0] ?? '')
+          const issuer = mount?.issuers.get(mount.issuer)
+          return issuer
+            ? {status: 200, data: {certificate: issuer.certificate}, errors: []}
+            : {status: mount ? 500 : 403, data: {}, errors: ['there is no issuer']}
         },
         read: async <T extends object>(where: string) =>
           isServiceAccountLogin(where) ? ((await loggedIn()).policies.get(where) as T | undefined) : api.read<T>(where),
@@ -381,6 +405,13 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
       },
       vault,
       x509,
+      tls: {
+        async served(address) {
+          const shown = shownAt(address) ?? clusters.gatewayLeaf(address) ?? vaultPodAt(address)?.certificate
+          if (shown === undefined) throw new Error(`connect ECONNREFUSED ${address}`)
+          return shown
+        },
+      },
       http: {
         get: reading((url: string) =>
           running().some(({listens}) => listens.includes(url.replace('http://', ''))) ? {status: 200, body: ''} : undefined,
@@ -395,7 +426,6 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         },
       },
       unverified: nobody('a server that proves nothing'),
-      tls: {served: nobody('a handshake')},
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},
       ask: {confirm: nobody('a question'), password: nobody('a password'), again: nobody('a password'), secret: nobody('a secret')},

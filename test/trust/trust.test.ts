@@ -101,8 +101,8 @@ test('what the leaf agent is told to ask for', () => {
       (agent) => (JSON.parse(agent?.files['agent.json'] ?? '') as {template: [{contents: string}]}).template[0].contents,
     )
   expect(contents()).toEqual([
-    '{{ with pkiCert "pki_hub/issue/gateway" "common_name=gateway.hub.lkeobs" "alt_names=localhost" "ip_sans=127.0.0.1" "ttl=24h" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
-    '{{ with pkiCert "pki/issue/agent" "common_name=edge-1.edge.lkeobs" "ttl=24h" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
+    '{{ with pkiCert "pki_hub/issue/gateway" "common_name=gateway.hub.lkeobs" "alt_names=localhost" "ip_sans=127.0.0.1" "ttl=86400s" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
+    '{{ with pkiCert "pki/issue/agent" "common_name=edge-1.edge.lkeobs" "ttl=86400s" }}{{ .Cert }}{{ .CA }}{{ .Key }}{{ end }}',
   ])
   const names = (endpoint: string) =>
     contents(text.replace('endpoint: 127.0.0.1', `endpoint: '${endpoint}`).replace(':14300\n  # The seal', ":14300'\n  # The seal"))[0]
@@ -158,12 +158,13 @@ test('a new root CA signs everything below it anew', async () => {
     {
       "edge": [
         "issuer of edge-1, signed by the hub (valid 1 year)",
-        "no leaf on edge-1 for other names or of another issuer",
-        "leaf agent on edge-1",
         "the hub knows the issuer of edge-1",
         "the gateway trusts the issuers of these edges and no one else",
+        "no leaf on edge-1 for other names or of another issuer",
         "root CA of hub in the hands of the agent on edge-1",
         "agent on edge-1",
+        "the hub trusts the present issuer of edge-1 alone",
+        "the gateway trusts the issuers of these edges and no one else",
       ],
       "hub": [
         "certificate of vault-0 on hub, signed by its root CA",

@@ -1,11 +1,17 @@
 import {Flags, type Interfaces} from '@oclif/core'
 import {checkHub, edgesOf, type Fleet} from '../../clusters.ts'
+import {signals} from '../../collector/config.ts'
 import {LkeobsCommand, passwordFlags} from '../../command.ts'
+import {duration} from '../../output.ts'
 import {certsRotate} from '../../plans/certs-rotate.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {rootRollback, rootRotate, rootRotationOf} from '../../plans/root-rotate.ts'
 import {rootPhaseText, rotationText} from '../../status/rotation-text.ts'
+import type {Tools} from '../../tools/index.ts'
 import {percentile, type Rotated} from '../../trust/rotation.ts'
+import type {Proof} from '../../verify/proof/prove.ts'
+import {type Proving, provingOf} from '../../verify/proof/proving.ts'
+import {proofText} from '../../verify/proof/text.ts'
 
 export default class CertsRotate extends LkeobsCommand {
   static override summary = 'Renew leaves now, without a restart, or exchange the root CA; done when what is new is in use on the wire.'
@@ -14,6 +20,7 @@ export default class CertsRotate extends LkeobsCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> --all',
     '<%= config.bin %> <%= command.id %> --edge edge-1 --edge edge-2',
+    '<%= config.bin %> <%= command.id %> --all --prove --report rotation.html',
     '<%= config.bin %> <%= command.id %> --gateway',
     '<%= config.bin %> <%= command.id %> --root',
   ]
@@ -28,6 +35,16 @@ export default class CertsRotate extends LkeobsCommand {
       description: 'how many edges may fail before no other begins; any number unless given',
       min: 0,
       env: 'LKEOBS_MAX_FAILURES',
+    }),
+    prove: Flags.boolean({
+      description: 'send numbered items of every signal through every edge all the while, and count what arrived',
+      env: 'LKEOBS_PROVE',
+    }),
+    report: Flags.string({
+      description: 'with --prove: the file for a page with the timeline',
+      dependsOn: ['prove'],
+      env: 'LKEOBS_REPORT',
+      helpValue: 'FILE',
     }),
     rollback: Flags.boolean({
       description: 'with --root: back to the root CA of before, as long as both are trusted',
@@ -51,6 +68,7 @@ export default class CertsRotate extends LkeobsCommand {
     if (flags.all || flags.edge !== undefined) edgesOf(fleet, flags.edge)
     await this.check(flags, () => checkHub(fleet.hub))
     if (flags.root) return this.#rotateRoot(fleet, flags)
+    const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
     const rotated: Rotated[] = []
     await this.carryOut(
       flags,
@@ -62,14 +80,24 @@ export default class CertsRotate extends LkeobsCommand {
           concurrency: flags.concurrency,
           mostFailures: flags['max-failures'],
         }
-        return certsRotate(opened, wish, (one) => rotated.push(one))
+        return certsRotate(opened, wish, (one) => {
+          rotated.push(one)
+          proving?.mark(`${one.cluster}: new leaf in use`)
+        })
       },
       {
         lock: lockOf(fleet.file.folder),
+        ...(proving && {around: proving.around}),
         after: async (steps) => {
           const took = rotated.map(({propagationMs}) => propagationMs)
           const propagationMs = {p50: percentile(took, 0.5), p95: percentile(took, 0.95), max: Math.max(0, ...took)}
-          return {schema: 'lkeobs/rotation/v1', data: {ok: true, rotated, propagationMs, steps}, text: rotationText(rotated, propagationMs)}
+          const figures = {p50: duration(propagationMs.p50), p95: duration(propagationMs.p95), slowest: duration(propagationMs.max)}
+          const proven = await this.#proven(proving, flags, 'New leaves', figures, tools)
+          return {
+            schema: 'lkeobs/rotation/v1',
+            data: {ok: proven.ok, ...proven.proof, propagationMs, rotated, steps},
+            text: [rotationText(rotated, propagationMs), ...proven.text].join('\n\n'),
+          }
         },
       },
     )
@@ -81,26 +109,48 @@ export default class CertsRotate extends LkeobsCommand {
       const now = await phase()
       return this.result('lkeobs/root-rotation/v1', {hub: fleet.hub.name, phase: now}, rootPhaseText(fleet.hub.name, now))
     }
+    const tools = await this.tools(flags)
+    const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
     if (!flags['dry-run'])
-      await (
-        await this.tools(flags)
-      ).ask.confirm(`Exchange the root CA of ${fleet.hub.name}? Its Vault, its gateway and every agent are restarted on the way.`)
+      await tools.ask.confirm(`Exchange the root CA of ${fleet.hub.name}? Its Vault, its gateway and every agent are restarted on the way.`)
     await this.carryOut(
       flags,
       async (those) => {
         const opened = await this.fleet(flags, those)
         const rotation = await rootRotationOf(opened)
-        return (flags.rollback ? rootRollback : rootRotate)(opened, rotation, those)
+        return (flags.rollback ? rootRollback : rootRotate)(opened, rotation, those, (what) => proving?.mark(what))
       },
       {
         lock: lockOf(fleet.file.folder),
-        after: async (steps) => ({
-          schema: 'lkeobs/rotation/v1',
-          data: {ok: true, root: true, phase: await phase(), steps},
-          text: rootPhaseText(fleet.hub.name, await phase()),
-        }),
+        ...(proving && {around: proving.around}),
+        after: async (steps) => {
+          const now = await phase()
+          const proven = await this.#proven(proving, flags, 'Another root CA', {}, tools)
+          return {
+            schema: 'lkeobs/rotation/v1',
+            data: {ok: proven.ok, ...proven.proof, root: true, phase: now, steps},
+            text: [rootPhaseText(fleet.hub.name, now), ...proven.text].join('\n\n'),
+          }
+        },
       },
     )
+  }
+
+  /** What of the proof is answered, and its page. Something lost is a check that failed. */
+  async #proven(
+    proving: Proving | undefined,
+    flags: RotateFlags,
+    title: string,
+    figures: Readonly<Record<string, string>>,
+    tools: Tools,
+  ): Promise<{readonly ok: boolean; readonly proof?: Proof; readonly text: readonly string[]}> {
+    const proof = proving?.proof()
+    if (!proof) return {ok: true, text: []}
+    const {proofPage} = await import('../../verify/proof/page.ts')
+    if (flags.report !== undefined) await tools.files.write(flags.report, proofPage(proof, {title, figures}), 0o644)
+    const ok = [proof.lost, proof.refused].every((count) => signals.every((signal) => count[signal] === 0))
+    if (!ok) this.failChecks()
+    return {ok, proof, text: [proofText(proof)]}
   }
 }
 

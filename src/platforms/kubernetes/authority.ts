@@ -25,7 +25,7 @@ export type Authority = {
 
 type TlsSecret = KubeObject & {readonly data?: Readonly<Record<string, string>>}
 
-const rootSecret = 'lkeobs-root'
+export const rootSecret = 'lkeobs-root'
 const vaultSecret = 'vault-tls'
 
 /** What a Secret holds, decoded; undefined where there is no such key. */

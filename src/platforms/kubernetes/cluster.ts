@@ -14,15 +14,16 @@ import {type Counters, readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
-import {certManagerAuthority, ownAuthority, valueIn} from './authority.ts'
+import {certManagerAuthority, ownAuthority, valueIn, rootSecret} from './authority.ts'
 import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
 import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
-import {mounts, namespaceOf, ports, secretOf} from './names.ts'
+import {mounts, namespace, namespaceOf, ports, secretOf} from './names.ts'
 import {networkPolicies} from './network-policies.ts'
 import {labelled, namespaces} from './objects.ts'
 import {released} from './released.ts'
 import {type Site, targetOf, type Ways} from './site.ts'
+import {held, inPod, served} from './sightings.ts'
 import {vaultOf} from './vault.ts'
 
 export const everywhere = '0.0.0.0'
@@ -170,7 +171,23 @@ export const opened = ({
         vaultAddress: vault.inside,
       }),
     leafNow: () =>
-      secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPod(site, collector),
+      secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPods(site, collector),
+    certificates: () => [
+      secretsOperator
+        ? held(site, 'leaf', namespaceOf(collector), secretOf(collector, leafFile), leafFile)
+        : {
+            kind: 'leaf',
+            seen: 'mounted',
+            at: `pods ${namespaceOf(collector)}/${collector}`,
+            each: async () =>
+              (await podsOf(site, collector)).map((pod) =>
+                inPod('leaf', {namespace: namespaceOf(collector), pod}, () => leafInPod(site, collector, pod)),
+              ),
+          },
+      ...vault.vaultNodes().map(({name: pod}) => served(site, 'vault', {namespace, pod, port: ports.vault})),
+      held(site, 'root', namespace, rootSecret, 'tls.crt'),
+    ],
+    renewedBy: {leaf: secretsOperator ? 'Vault Secrets Operator' : 'bao agent', ...(certManager && {ca: 'cert-manager'})},
 
     inspect: () => inspected(site, ['vault', ...components]),
     async log(component, lines) {
@@ -187,17 +204,20 @@ export const opened = ({
   }
 }
 
-/** The leaf that the Vault agent in one of the collector's pods keeps: the certificate, not its key. */
-const leafInPod = async (site: Site, collector: string): Promise<string | undefined> => {
+/** The leaf that the Vault agent in a pod of the collector keeps: the certificate, not its key. */
+const leafInPod = (site: Site, collector: string, pod: string): Promise<string> =>
+  site.kube.exec({namespace: namespaceOf(collector), pod, container: leafAgentContainer}, [
+    'sed',
+    '/END CERTIFICATE/q',
+    `${mounts.leaf}/${leafFile}`,
+  ])
+
+/** That of one of its pods; undefined where there is none. */
+const leafInPods = async (site: Site, collector: string): Promise<string | undefined> => {
   const [pod] = await podsOf(site, collector)
   if (pod === undefined) return undefined
-  const file = `${mounts.leaf}/${leafFile}`
   try {
-    return await site.kube.exec({namespace: namespaceOf(collector), pod, container: leafAgentContainer}, [
-      'sed',
-      '/END CERTIFICATE/q',
-      file,
-    ])
+    return await leafInPod(site, collector, pod)
   } catch (error) {
     if (error instanceof LkeobsError && error.code === 'LKO-4003') return undefined
     throw error

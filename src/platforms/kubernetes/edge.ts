@@ -15,12 +15,14 @@ import {sendOtlp} from '../../tools/otlp.ts'
 import {hubCaHanded} from '../../trust/bundle.ts'
 import {credentialFile} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
+import {sealCaFile} from '../../trust/seal.ts'
 import type {EdgeCluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
-import {mounts, namespace, nodeNamespace, ports} from './names.ts'
+import {mounts, namespace, nodeNamespace, ports, secretOf} from './names.ts'
 import {canary, instrumentation} from './objects.ts'
 import {released} from './released.ts'
 import {leaving} from './leaving.ts'
+import {held} from './sightings.ts'
 import {notEverywhere, type Site, type Ways} from './site.ts'
 import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
 import {postFrom} from './poster.ts'
@@ -96,6 +98,11 @@ export const openKubernetesEdge = (
     otlp,
     otlpFromHere: async () =>
       `http://${await site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpHttp})}`,
+    certificates: () => [
+      ...base.certificates(),
+      held(site, 'hub-ca', nodeNamespace, secretOf('agent', hubCaFile), hubCaFile),
+      ...(vault.seal === 'transit' ? [held(site, 'seal-ca', namespace, secretOf('vault', sealCaFile), sealCaFile)] : []),
+    ],
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>

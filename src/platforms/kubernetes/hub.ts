@@ -22,9 +22,10 @@ import {mayAsk} from '../../trust/register.ts'
 import type {HubCluster} from '../platform.ts'
 import {applied, put} from './applied.ts'
 import {valueIn} from './authority.ts'
-import {mounts, namespace, ports} from './names.ts'
+import {mounts, namespace, ports, secretOf} from './names.ts'
 import {otlpService} from './objects.ts'
 import {released} from './released.ts'
+import {held, served} from './sightings.ts'
 import {type Site, type Ways} from './site.ts'
 import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, secretObject, siteOf} from './cluster.ts'
 
@@ -108,6 +109,23 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     ...(hub.vault.endpoint !== undefined && {
       sealsAt: {address: `https://${hub.vault.endpoint}`, serverName: `vault.${namespace}.svc`},
     }),
+    certificates: () => [
+      ...base.certificates(),
+      {
+        kind: 'gateway',
+        seen: 'served',
+        at: hub.endpoint ?? `Service ${namespace}/otlp`,
+        read: async () => tools.tls.served(await endpoint()),
+      },
+      // where they are several, the balancer leads to any of them
+      {
+        kind: 'gateway',
+        seen: 'served',
+        at: `pods ${namespace}/gateway`,
+        each: async () => (await podsOf(site, 'gateway')).map((pod) => served(site, 'gateway', {namespace, pod, port: ports.otlpGrpc})),
+      },
+      held(site, 'trusted', namespace, secretOf('gateway', trustBundleFile), trustBundleFile),
+    ],
     async stores() {
       const forward = async (name: string, port: number) => `http://${await kube.forward({namespace, labels: labelsOf(name), port})}`
       const [prometheus, loki, tempo] = await Promise.all([

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import {agent} from '../../components/agent.ts'
+import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
@@ -13,7 +13,7 @@ import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
-import {hubCaHanded} from '../../trust/bundle.ts'
+import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
 import {tried} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
@@ -22,6 +22,7 @@ import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent, leafIssued} from './leaf.ts'
 import {leaving} from './leaving.ts'
+import {held, served} from './sightings.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -126,6 +127,12 @@ const opened = ({
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
     leafNow: () => tools.files.read(leaf.file),
     leafRenewed: () => leafIssued(vault, tools.files, leaf),
+    certificates: () => [
+      held(cluster, tools, 'leaf', leaf.file),
+      ...nodes.map(({name}) => served(tools, 'vault', place(name).address('api'), name)),
+      held(cluster, tools, 'root', place('ca').file('ca.pem')),
+    ],
+    renewedBy: {leaf: 'bao agent'},
 
     inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
     log: machine.log,
@@ -184,6 +191,11 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
         (pem) => [pem],
         () => [],
       ),
+    certificates: () => [
+      ...base.certificates(),
+      served(tools, 'gateway', endpoint),
+      held(cluster, tools, 'trusted', place('gateway').file(trustBundleFile)),
+    ],
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
     gatewayRuns: () => [eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true)), machine.runs(gatewayThat(false)))],
@@ -239,6 +251,11 @@ export const openLocalEdge = (
     role: 'edge',
     otlp,
     otlpFromHere: async () => otlp,
+    certificates: () => [
+      ...base.certificates(),
+      held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),
+      ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
+    ],
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
     async dialled() {
       const {pid} = await machine.inspect(component)
