@@ -459,6 +459,12 @@ export const catalogue = {
     why: 'Everybody who trusts the root CA of the hub has to be told of another one before it signs anything. That is done for a hub and edges whose clusters are on this machine and in this fleet file. On Kubernetes the root CA is kept by cert-manager, or in a Secret; an edge that is looked after elsewhere cannot be told. Nothing was changed.',
     fix: 'The message names the cluster. Rotate its leaves and issuers, which is what ends first; a root CA lives ten years.',
   },
+  'LKO-5302': {
+    exit: exit.notReady,
+    title: 'This leaf cannot be rotated from here.',
+    why: 'A rotation is done when the new leaf is seen in use. An agent shows its leaf to the gateway alone, so its connections are watched instead, which works for agents of this machine. On Kubernetes they cannot be seen, and a Vault agent beside a collector asks for a leaf only when its time has come. Nothing was changed.',
+    fix: 'Leave it to who renews it by itself: `lkeobs certs status` says who, and when. On Kubernetes --gateway works where Vault Secrets Operator keeps the leaf.',
+  },
   'LKO-6001': {
     exit: exit.usage,
     title: 'This is not a whole invite.',

@@ -1,4 +1,5 @@
 import type {Fleet} from '../clusters.ts'
+import {LkeobsError} from '../errors.ts'
 import type {EdgeCluster} from '../platforms/platform.ts'
 import {count} from '../output.ts'
 import type {Plan} from '../steps/step.ts'
@@ -10,6 +11,13 @@ export type RotateWish = {
   /** How many edges at once. */
   readonly concurrency: number
   readonly mostFailures: number | undefined
+}
+
+/** Throws LKO-5302 where a new leaf could not be asked for, or not be seen in use. Only reads. */
+export const checkRotatable = async ({hub}: Pick<Fleet, 'hub'>, {edges, gateway}: Pick<RotateWish, 'edges' | 'gateway'>): Promise<void> => {
+  const seen = await Promise.all(edges.map(async (edge) => edge.leafRenewed !== undefined && (await edge.dialled()) !== undefined))
+  const not = [...(gateway && !hub.leafRenewed ? [hub.name] : []), ...edges.filter((_, at) => !seen[at]).map(({name}) => name)]
+  if (not.length > 0) throw new LkeobsError('LKO-5302', `Not from here: ${not.join(', ')}.`, {next: ['lkeobs certs status']})
 }
 
 /** New leaves without a restart: done when each is in use on the wire. */

@@ -3,7 +3,7 @@ import {checkHub, edgesOf, type Fleet} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {duration} from '../../output.ts'
-import {certsRotate} from '../../plans/certs-rotate.ts'
+import {certsRotate, checkRotatable} from '../../plans/certs-rotate.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {rootRollback, rootRotate, rootRotationOf} from '../../plans/root-rotate.ts'
 import {rootPhaseText, rotationText} from '../../status/rotation-text.ts'
@@ -65,10 +65,11 @@ export default class CertsRotate extends LkeobsCommand {
       this.error('What is to be rotated? --all, --gateway, --edge NAME, or --root.', {exit: 2})
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
-    if (flags.all || flags.edge !== undefined) edgesOf(fleet, flags.edge)
     await this.check(flags, () => checkHub(fleet.hub))
     if (flags.root) return this.#rotateRoot(fleet, flags)
     const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
+    const edges = flags.all || flags.edge !== undefined ? edgesOf(fleet, flags.edge) : []
+    await this.check(flags, () => checkRotatable(fleet, {edges, gateway: flags.all || flags.gateway}))
     const rotated: Rotated[] = []
     await this.carryOut(
       flags,

@@ -17,7 +17,7 @@ import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn, rootSecret} from './authority.ts'
 import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
-import {deliveredByOperator, deliveredBySidecar} from './leaf.ts'
+import {deliveredByOperator, deliveredBySidecar, leafAskedFor} from './leaf.ts'
 import {mounts, namespace, namespaceOf, ports, secretOf} from './names.ts'
 import {networkPolicies} from './network-policies.ts'
 import {labelled, namespaces} from './objects.ts'
@@ -170,6 +170,8 @@ export const opened = ({
         rootCa,
         vaultAddress: vault.inside,
       }),
+    // a Vault agent in a pod asks when its time has come, and nobody can tell it to
+    ...(secretsOperator && {leafRenewed: () => leafAskedFor({site, collector})}),
     leafNow: () =>
       secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPods(site, collector),
     certificates: () => [

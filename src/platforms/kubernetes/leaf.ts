@@ -1,6 +1,7 @@
 import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
 import {leafFile} from '../../components/gateway.ts'
 import type {Step, Task} from '../../steps/step.ts'
+import {until} from '../../steps/wait.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {Vault} from '../../tools/vault.ts'
 import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
@@ -126,6 +127,22 @@ const warning = async ({kube}: Site, at: string, name: string): Promise<string> 
     .toSorted((a, b) => String(a.lastTimestamp).localeCompare(String(b.lastTimestamp)))
     .at(-1)
   return last?.message === undefined ? '' : `: ${last.message}`
+}
+
+const askedForWithinMs = 30_000
+
+/** Another leaf: without its Secret, the operator asks for one. A kubelet that is nudged brings it to the pods in a second. */
+export const leafAskedFor = async ({site, collector}: Pick<Delivery, 'site' | 'collector'>): Promise<void> => {
+  const {kube} = site
+  const [name, at] = [secretOf(collector, leafFile), namespaceOf(collector)]
+  const before = await valueIn(site, at, name, leafFile)
+  await kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
+  const isThere = async () => {
+    const now = await valueIn(site, at, name, leafFile)
+    return now !== undefined && now !== before ? true : 'the operator has not asked for it yet'
+  }
+  await until(isThere, {forMs: askedForWithinMs})
+  await kube.nudge({namespace: at, labels: labelsOf(collector)}, `lkeobs.io/rotated=${Date.now()}`)
 }
 
 /** A Vault agent in each pod of the collector asks for a leaf of its own, and renews it. */
