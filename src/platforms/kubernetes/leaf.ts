@@ -142,7 +142,7 @@ export const leafAskedFor = async ({site, collector}: Pick<Delivery, 'site' | 'c
     return now !== undefined && now !== before ? true : 'the operator has not asked for it yet'
   }
   await until(isThere, {forMs: askedForWithinMs})
-  await kube.nudge({namespace: at, labels: labelsOf(collector)}, `lkeobs.io/rotated=${Date.now()}`)
+  await kube.nudge({namespace: at, labels: `app.kubernetes.io/instance=${collector}`}, `lkeobs.io/rotated=${Date.now()}`)
 }
 
 /** A Vault agent in each pod of the collector asks for a leaf of its own, and renews it. */
