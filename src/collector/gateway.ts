@@ -31,7 +31,7 @@ export type GatewayWish = {
 }
 
 /** An agent dials again after this time, a tenth more or less: so a new leaf is shown within seconds, and a handshake costs it little. */
-export const connectionAgeMs = 18_000
+const connectionAgeMs = 18_000
 
 const credential: Settings = {auth: {authenticator: 'oidc'}}
 

@@ -3,7 +3,10 @@ import {LkeobsError} from '../errors.ts'
 import type {EdgeCluster} from '../platforms/platform.ts'
 import {count} from '../output.ts'
 import type {Plan} from '../steps/step.ts'
-import {agentRotated, gatewayRotated, type Rotated} from '../trust/rotation.ts'
+import {registered, retired, trusted} from '../trust/bundle.ts'
+import {issuerOf, newIssuer} from '../trust/pki.ts'
+import {agentRotated, gatewayRotated, issuerMadeAnew, type Rotated} from '../trust/rotation.ts'
+import {inReach} from './edge-join.ts'
 
 export type RotateWish = {
   readonly edges: readonly EdgeCluster[]
@@ -43,3 +46,21 @@ export const certsRotate = (
       : []),
   ],
 })
+
+/** Another issuer for an edge: trusted beside the one of before, then signing the leaf in use, then alone. */
+export const issuerRotate = ({hub}: Fleet, edge: EdgeCluster, told: (rotated: Rotated) => void): Plan => {
+  const {name, vault} = edge
+  const {signer} = inReach(hub, edge)
+  return {
+    command: `certs rotate --issuer ${name}`,
+    title: `Another issuer for ${name}.`,
+    steps: [
+      issuerMadeAnew(hub, edge, () => newIssuer(vault, 'pki', `lkeobs edge ${name}`, signer)),
+      registered(hub.vault, name, async () => (await issuerOf(vault, 'pki')) ?? ''),
+      trusted(hub, hub.vault),
+      agentRotated(edge, told),
+      retired(hub.vault, name),
+      trusted(hub, hub.vault),
+    ],
+  }
+}

@@ -14,10 +14,12 @@ import {fleetSteps} from './lab-up.ts'
 export const rootRotationOf = async (fleet: Fleet): Promise<RootRotation> => {
   const {hub, file} = fleet
   refuseElsewhere(fleet)
+  if (!hub.rootRotation) throw new LkeobsError('LKO-5301', `The root CA of ${hub.name} is kept by its cluster.`)
+  // one that has begun goes on, whether the hub's Vault runs or not
+  if ((await hub.rootRotation.phase()) !== 'none') return hub.rootRotation
   for (const {name, platform} of file.fleet.edges)
     if (platform.elsewhere && (await entryOf(hub.vault, name)).issuer !== undefined)
       throw new LkeobsError('LKO-5301', `${name} is looked after elsewhere: it would not trust ${hub.name} any more.`)
-  if (!hub.rootRotation) throw new LkeobsError('LKO-5301', `The root CA of ${hub.name} is kept by its cluster.`)
   return hub.rootRotation
 }
 

@@ -84,18 +84,21 @@ export const issuer = (vault: Vault, title: string, mount: string, commonName: s
     if (signer.remembers && !(await signer.remembers(pem))) return 'who signs does not know it'
     return Date.parse(own.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
   },
-  async apply() {
-    const {csr} = await vault.write<{csr: string}>(`${mount}/intermediate/generate/internal`, {
-      common_name: commonName,
-      key_type: 'ec',
-      key_bits: 256,
-    })
-    const certificate = await signer.sign(csr)
-    const answer = await vault.write<{imported_issuers?: string[]; existing_issuers?: string[]}>(`${mount}/intermediate/set-signed`, {
-      certificate,
-    })
-    // a second CA in the same mount does not become the one that issues by itself
-    const made = [answer.imported_issuers, answer.existing_issuers].flat().find((id) => typeof id === 'string')
-    if (made !== undefined) await vault.write(`${mount}/root/replace`, {default: made})
-  },
+  apply: () => newIssuer(vault, mount, commonName, signer),
 })
+
+/** Another CA for a mount, its key made inside Vault; from now on it issues with this one. */
+export const newIssuer = async (vault: Vault, mount: string, commonName: string, signer: Signer): Promise<void> => {
+  const {csr} = await vault.write<{csr: string}>(`${mount}/intermediate/generate/internal`, {
+    common_name: commonName,
+    key_type: 'ec',
+    key_bits: 256,
+  })
+  const certificate = await signer.sign(csr)
+  const answer = await vault.write<{imported_issuers?: string[]; existing_issuers?: string[]}>(`${mount}/intermediate/set-signed`, {
+    certificate,
+  })
+  // a second CA in the same mount does not become the one that issues by itself
+  const made = [answer.imported_issuers, answer.existing_issuers].flat().find((id) => typeof id === 'string')
+  if (made !== undefined) await vault.write(`${mount}/root/replace`, {default: made})
+}

@@ -1,8 +1,10 @@
 import {createHash} from 'node:crypto'
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
-import type {Group} from '../steps/step.ts'
+import type {Group, Step} from '../steps/step.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {reloadMs} from './leaf.ts'
+import {issuerOf} from './pki.ts'
+import {entryOf} from './register.ts'
 
 /** What became of one leaf. */
 export type Rotated = {
@@ -105,6 +107,24 @@ export const agentRotated = (edge: EdgeCluster, told: Told): Group => {
     },
     told,
   )
+}
+
+/**
+ * Another issuer for an edge. It is under way as long as the hub does not know the one there is, or still trusts the one of
+ * before: then no other is made.
+ */
+export const issuerMadeAnew = (hub: HubCluster, edge: EdgeCluster, make: () => Promise<void>): Step => {
+  let before: string | undefined
+  return {
+    title: `another issuer of ${edge.name}, signed by ${hub.name}`,
+    async done() {
+      const [entry, now = ''] = [await entryOf(hub.vault, edge.name), await issuerOf(edge.vault, 'pki')]
+      if (entry.retiring !== undefined || entry.issuer?.trim() !== now.trim()) return true
+      before ??= now
+      return now === before ? 'the one from before' : true
+    },
+    apply: make,
+  }
 }
 
 /** The value below which this part of them is; 0 where there are none. */

@@ -1,9 +1,9 @@
 import {Flags, type Interfaces} from '@oclif/core'
-import {checkHub, edgesOf, type Fleet} from '../../clusters.ts'
+import {checkHub, edgeOf, edgesOf, type Fleet} from '../../clusters.ts'
 import {signals} from '../../collector/config.ts'
 import {LkeobsCommand, passwordFlags} from '../../command.ts'
 import {duration} from '../../output.ts'
-import {certsRotate, checkRotatable} from '../../plans/certs-rotate.ts'
+import {certsRotate, checkRotatable, issuerRotate} from '../../plans/certs-rotate.ts'
 import {lockOf} from '../../platforms/local/index.ts'
 import {rootRollback, rootRotate, rootRotationOf} from '../../plans/root-rotate.ts'
 import {rootPhaseText, rotationText} from '../../status/rotation-text.ts'
@@ -22,6 +22,7 @@ export default class CertsRotate extends LkeobsCommand {
     '<%= config.bin %> <%= command.id %> --edge edge-1 --edge edge-2',
     '<%= config.bin %> <%= command.id %> --all --prove --report rotation.html',
     '<%= config.bin %> <%= command.id %> --gateway',
+    '<%= config.bin %> <%= command.id %> --issuer edge-1',
     '<%= config.bin %> <%= command.id %> --root',
   ]
 
@@ -31,6 +32,12 @@ export default class CertsRotate extends LkeobsCommand {
     concurrency: Flags.integer({description: 'how many edges at once', default: 10, min: 1, max: 50, env: 'LKEOBS_CONCURRENCY'}),
     edge: Flags.string({description: 'this edge; may be given again', multiple: true, env: 'LKEOBS_EDGE', helpValue: 'NAME'}),
     gateway: Flags.boolean({description: 'the gateway', env: 'LKEOBS_GATEWAY'}),
+    issuer: Flags.string({
+      description: 'the issuer of this edge, and its leaf',
+      exclusive: ['all', 'edge', 'gateway', 'root'],
+      env: 'LKEOBS_ISSUER',
+      helpValue: 'NAME',
+    }),
     'max-failures': Flags.integer({
       description: 'how many edges may fail before no other begins; any number unless given',
       min: 0,
@@ -61,14 +68,16 @@ export default class CertsRotate extends LkeobsCommand {
 
   async run(): Promise<void> {
     const {flags} = await this.parse(CertsRotate)
-    if (!flags.all && !flags.gateway && !flags.root && flags.edge === undefined)
-      this.error('What is to be rotated? --all, --gateway, --edge NAME, or --root.', {exit: 2})
+    const {issuer} = flags
+    if (!flags.all && !flags.gateway && !flags.root && flags.edge === undefined && issuer === undefined)
+      this.error('What is to be rotated? --all, --gateway, --edge NAME, --issuer NAME, or --root.', {exit: 2})
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
-    await this.check(flags, () => checkHub(fleet.hub))
+    // killed in between, it finds a hub that does not run, and brings it up
     if (flags.root) return this.#rotateRoot(fleet, flags)
+    await this.check(flags, () => checkHub(fleet.hub))
     const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
-    const edges = flags.all || flags.edge !== undefined ? edgesOf(fleet, flags.edge) : []
+    const edges = issuer !== undefined ? [edgeOf(fleet, issuer)] : flags.all || flags.edge !== undefined ? edgesOf(fleet, flags.edge) : []
     await this.check(flags, () => checkRotatable(fleet, {edges, gateway: flags.all || flags.gateway}))
     const rotated: Rotated[] = []
     await this.carryOut(
@@ -81,10 +90,11 @@ export default class CertsRotate extends LkeobsCommand {
           concurrency: flags.concurrency,
           mostFailures: flags['max-failures'],
         }
-        return certsRotate(opened, wish, (one) => {
+        const told = (one: Rotated) => {
           rotated.push(one)
           proving?.mark(`${one.cluster}: new leaf in use`)
-        })
+        }
+        return issuer === undefined ? certsRotate(opened, wish, told) : issuerRotate(opened, edgeOf(opened, issuer), told)
       },
       {
         lock: lockOf(fleet.file.folder),
