@@ -3,7 +3,7 @@ import {counts} from './scripts/counts.ts'
 
 const countsFile = process.env['LKEOBS_TEST_COUNTS']
 
-/** What runs without --project, which takes its place: `cluster` is asked for by name. */
+/** What runs without --project, which takes its place: `drills` and `cluster`, which take long, are asked for by name. */
 const unlessAsked = {project: ['unit', 'apiserver', 'lab']}
 
 export default defineConfig({
@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/lab/**', 'test/apiserver/**', 'test/cluster/**'],
+          exclude: ['test/lab/**', 'test/drills/**', 'test/apiserver/**', 'test/cluster/**'],
           testTimeout: 30_000,
           isolate: false,
           maxWorkers: 2,
@@ -55,13 +55,24 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'drills',
+          include: ['test/drills/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 4},
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'cluster',
           include: ['test/cluster/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 300_000,
           // the programs of the clusters may have to be built first
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 4},
+          sequence: {groupOrder: 5},
         },
       },
     ],

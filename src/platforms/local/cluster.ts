@@ -20,7 +20,7 @@ import {mayAsk} from '../../trust/register.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
-import {deliveredByAgent, leafAgent, leafIssued} from './leaf.ts'
+import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {held, served} from './sightings.ts'
 
@@ -126,7 +126,7 @@ const opened = ({
     leaf: async () => leaf,
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
     leafNow: () => tools.files.read(leaf.file),
-    leafRenewed: () => leafIssued(vault, tools.files, leaf),
+    leafRenewed: () => leafRenewed(vault, machine, tools, leaf, keeper),
     certificates: () => [
       held(cluster, tools, 'leaf', leaf.file),
       ...nodes.map(({name}) => served(tools, 'vault', place(name).address('api'), name)),

@@ -71,17 +71,29 @@ const leafFits = (vault: Vault, machine: Machine, files: Tools['files'], wish: L
     const lacking = [...(wish.names ?? []), ...(wish.addresses ?? [])].find((each) => !isFor(leaf, each))
     return lacking === undefined ? true : `not for ${lacking}`
   },
-  // in its place: a handshake without a file would fail
-  apply: () => leafIssued(vault, files, wish),
+  async apply(tell) {
+    // in its place: a handshake without a file would fail
+    await leafIssued(vault, files, wish)
+    await machine.stopped(name, '').apply(tell)
+  },
 })
 
 type Issued = {readonly certificate: string; readonly issuing_ca: string; readonly private_key: string}
 
-/**
- * Another leaf in the collector's hands. The agent would keep the one it has as long as that holds; it goes on with this one
- * when its time comes.
- */
-export const leafIssued = async (vault: Vault, files: Tools['files'], wish: LeafWish): Promise<void> => {
+/** Another leaf in the collector's hands, and its agent started anew: it would go by the end of the one it knows, and keeps this one. */
+export const leafRenewed = async (
+  vault: Vault,
+  machine: Machine,
+  {files}: Pick<Tools, 'files'>,
+  wish: LeafWish,
+  keeper: Component,
+): Promise<void> => {
+  await leafIssued(vault, files, wish)
+  await machine.stopped(name, '').apply(() => undefined)
+  await machine.runs(keeper).apply(() => undefined)
+}
+
+const leafIssued = async (vault: Vault, files: Tools['files'], wish: LeafWish): Promise<void> => {
   const {commonName, names = [], addresses = [], ttlSeconds} = wish
   const issued = await vault.write<Issued>(wish.issuePath, {
     common_name: commonName,

@@ -9,7 +9,7 @@ import {loadFleet} from '../../src/fleet/load.ts'
 import type {Http} from '../../src/tools/http.ts'
 import {createTools, type Tools} from '../../src/tools/index.ts'
 import {type Proof, prove} from '../../src/verify/proof/prove.ts'
-import {eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf} from './cli.ts'
+import {eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf} from '../lab/cli.ts'
 
 const none = {metrics: 0, logs: 0, traces: 0}
 const silent = () => undefined

@@ -9,7 +9,7 @@ import type {FleetCertificates} from '../../src/status/certificates.ts'
 import {openVault, type Vault} from '../../src/tools/vault.ts'
 import {certificatesIn, createX509, type KeyPair} from '../../src/tools/x509.ts'
 import {adminLogin} from '../../src/trust/admin.ts'
-import {document, eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf} from './cli.ts'
+import {document, eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf} from '../lab/cli.ts'
 
 const x509 = createX509()
 

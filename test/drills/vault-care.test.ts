@@ -8,7 +8,7 @@ import type {Openness} from '../../src/status/seals.ts'
 import type {VaultStatus} from '../../src/status/vault.ts'
 import {openVault} from '../../src/tools/vault.ts'
 import {adminLogin} from '../../src/trust/admin.ts'
-import {document, eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf, start} from './cli.ts'
+import {document, eventually, firstPorts, labFolder, lkeobs, lkeobsAloud, pidsOf, start} from '../lab/cli.ts'
 
 type Vaults = {ok: boolean; vaults: VaultStatus[]}
 type Failure = {error: {code: string; exit: number; message: string; next: string[]}}
