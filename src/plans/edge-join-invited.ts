@@ -24,11 +24,11 @@ import {newCanary, newRun} from '../verify/verify.ts'
 import {type Above, edgeAgent, edgeIdentity} from './edge-join.ts'
 import {fleetFileWritten} from './lab-up.ts'
 
-/** What of joining is kept until it is over, so that it can be gone on with: the invite, a key, the token of the answer. */
+/** What of joining is kept until it is over, so that it can be gone on with: the invite, a key, the answer, the token in it. */
 const kept = (fleetFolder: string, edge: string) => {
   const folder = path.join(stateFolderOf(fleetFolder), edge, 'join')
   const file = (name: string) => path.join(folder, name)
-  return {folder, invite: file('invite'), key: file('key'), token: file('token')}
+  return {folder, invite: file('invite'), key: file('key'), answer: file('answer'), token: file('token')}
 }
 
 /** Where an edge that has no fleet file yet is to run. */
@@ -107,14 +107,16 @@ export const edgeJoinInvited = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish,
   const {files} = tools
   const at = kept(file.folder, edge.name)
   const {name} = edge
-  const {requested, answered} = asking(fleet, edge, wish, tools)
+  const {requested, answered, opened} = asking(fleet, edge, wish, tools)
   const asEdge = folderBy(
     hub.vault,
     name,
     async () => new Secret((await files.read(at.token)) ?? ''),
     unknownInvite(fleet, edge, ', nor what it answered to it'),
   )
-  const above = byPapers(hub, edge, signedElsewhere(hub, asEdge, wish))
+  const papers = byPapers(hub, edge, signedElsewhere(hub, asEdge, wish))
+  // what the answer holds needs a place to be put
+  const above: Above = {...papers, before: [opened, ...papers.before]}
   return {
     command: `edge join ${name} --invite -`,
     title: `Edge ${name} joins ${hub.name} by its invite.`,
@@ -184,7 +186,11 @@ const asking = (fleet: Fleet, edge: EdgeCluster, wish: JoinWish, tools: Tools) =
     asInvited: folderBy(fleet.hub.vault, edge.name, async () => wish.invite.token, unknownInvite(fleet, edge)),
     key: async () => new Secret((await files.read(at.key)) ?? ''),
   }
-  return {requested: requested(fleet, edge, wish, tools, parts), answered: answered(fleet, edge, wish, tools, parts)}
+  return {
+    requested: requested(fleet, edge, wish, tools, parts),
+    answered: answered(fleet, edge, wish, tools, parts),
+    opened: opened(fleet, edge, tools, parts),
+  }
 }
 
 /** Whoever answers has the key that the invite names; only then is anything of the invite shown. */
@@ -205,8 +211,8 @@ const requested = ({hub, file}: Fleet, {name}: EdgeCluster, {invite}: JoinWish, 
   const isKept = async () => (await files.read(at.invite)) === inviteText(invite).reveal()
   const isOurs = async (): Promise<true | string> => {
     const goesOn = await isKept()
-    // with the answer's token, the invite has done its part
-    if (goesOn && (await files.read(at.token)) !== undefined) return true
+    // with the answer, the invite has done its part
+    if (goesOn && (await isAnswered(at, files))) return true
     const own = goesOn ? await files.read(at.key) : undefined
     const found = await asInvited.read('request')
     if (!found) return 'not asked yet'
@@ -243,26 +249,43 @@ const requested = ({hub, file}: Fleet, {name}: EdgeCluster, {invite}: JoinWish, 
   }
 }
 
-/** What the hub answered, opened and put where it belongs. */
+const isAnswered = async (at: ReturnType<typeof kept>, files: Tools['files']): Promise<boolean> =>
+  (await files.read(at.token)) !== undefined || (await files.read(at.answer)) !== undefined
+
+/** What the hub answered, as it came: the invite may end before there is a place for what is in it. */
 const answered = ({hub, file}: Fleet, edge: EdgeCluster, {invite, waitMs}: JoinWish, {files}: Tools, {asInvited, key}: Asking): Step => {
   const {name} = edge
   const at = kept(file.folder, name)
-  const isOpened = async () => ((await files.read(at.token)) === undefined ? `${hub.name} has not accepted it yet` : true)
+  const isThere = async () => ((await isAnswered(at, files)) ? true : `${hub.name} has not accepted it yet`)
   return {
     title: `${hub.name} lets ${name} in`,
-    done: isOpened,
+    done: isThere,
     async apply(tell) {
       const thumbprint = await thumbprintOf(publicKeyOf(await key()))
       const words = await fingerprintOf(name, thumbprint, invite.pin)
       tell(`the words of ${name} are ${words}`, 'lasting')
       tell(`on ${hub.name}: lkeobs edge accept ${name} --fingerprint ${words}`, 'lasting')
-      const isThere = async () => ((await asInvited.read('answer'))?.thumbprint === thumbprint ? true : await isOpened())
-      if ((await until(isThere, {forMs: waitMs, tell})) !== true)
+      const isGiven = async () => ((await asInvited.read('answer'))?.thumbprint === thumbprint ? true : isThere())
+      if ((await until(isGiven, {forMs: waitMs, tell})) !== true)
         throw new LkeobsError('LKO-6008', `After ${duration(waitMs)} ${hub.name} has not accepted ${name} (${words}).`, {
           next: [`lkeobs edge accept ${name} --fingerprint ${words}          (on ${hub.name})`],
         })
       const answer = await asInvited.read('answer')
-      const content = answer && (await unsealed(await key(), answer.sealed))
+      if (answer) await files.write(at.answer, answer.sealed)
+    },
+  }
+}
+
+/** What is in the answer, where it belongs. */
+const opened = ({hub, file}: Fleet, edge: EdgeCluster, {files}: Tools, {key}: Pick<Asking, 'key'>): Step => {
+  const {name} = edge
+  const at = kept(file.folder, name)
+  return {
+    title: `what ${name} was given by ${hub.name}, in its hands`,
+    done: async () => ((await files.read(at.token)) === undefined ? 'sealed still' : true),
+    async apply() {
+      const sealed = await files.read(at.answer)
+      const content = sealed === undefined ? undefined : await unsealed(await key(), sealed)
       if (!content) throw new LkeobsError('LKO-6004', `The answer of ${hub.name} to ${name} is sealed to another key.`)
       const {token, credential, sealToken} = JSON.parse(content.reveal()) as Answer
       if (sealToken !== undefined) await edge.hand('vault', sealTokenFile, new Secret(sealToken))
