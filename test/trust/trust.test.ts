@@ -161,6 +161,7 @@ test('a new root CA signs everything below it anew', async () => {
         "the hub knows the issuer of edge-1",
         "the gateway trusts the issuers of these edges and no one else",
         "no leaf on edge-1 for other names or of another issuer",
+        "leaf agent on edge-1",
         "root CA of hub in the hands of the agent on edge-1",
         "agent on edge-1",
         "the hub trusts the present issuer of edge-1 alone",

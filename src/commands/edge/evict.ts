@@ -20,7 +20,9 @@ export default class EdgeEvict extends LkeobsCommand {
     const fleet = await this.fleet(flags, tools)
     await this.check(flags, () => checkHub(fleet.hub))
     if (!flags['dry-run'])
-      await tools.ask.confirm(`Shut ${edge} out of ${fleet.hub.name}? What it sends from now on is refused, and lost.`, {mustAgree: true})
+      await tools.ask.confirm(`Shut ${edge} out of ${fleet.hub.name}? What it sends from now on is refused: it waits there, or is lost.`, {
+        mustAgree: true,
+      })
     await this.carryOut(flags, async (those) => edgeEvict(await this.fleet(flags, those), edge, those), {
       lock: lockOf(fleet.file.folder),
       after: async (steps) => {
