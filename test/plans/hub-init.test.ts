@@ -171,8 +171,8 @@ test('another endpoint changes what the gateway may be called, and its leaf', as
     no leaf on hub for other names or of another issuer
       vault of hub: pki_hub/issue/gateway common_name=gateway.hub.lkeobs alt_names=localhost,hub.example.org ip_sans=127.0.0.1 ttl=86400s
       write hub/gateway/leaf.pem (secret)
-    leaf agent on hub
       stop hub/leaf
+    leaf agent on hub
       write hub/leaf/agent.json
       start hub/leaf: bao agent -config=hub/leaf/agent.json"
   `)
