@@ -79,7 +79,8 @@ export const machineOf = (cluster: LocalCluster, tools: Tools): Machine => {
     hasUid: () => ({
       title: `${cluster.name} can be told from every other cluster`,
       done: async () => ((await uid()) === undefined ? 'it has no id' : true),
-      apply: () => tools.files.write(idFile, `${randomUUID()}\n`),
+      // a dry run says the same each time
+      apply: () => tools.files.write(idFile, `${tools.download.dry ? '‹id›' : randomUUID()}\n`),
     }),
     logsBounded: () => logsBounded(local),
     ...authority(local),
