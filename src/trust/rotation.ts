@@ -1,4 +1,3 @@
-import {createHash} from 'node:crypto'
 import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Group, Step} from '../steps/step.ts'
 import {readCertificate} from '../tools/x509.ts'
@@ -87,9 +86,7 @@ export const agentRotated = (edge: EdgeCluster, told: Told): Group => {
     edge,
     'agent',
     async () => {
-      const now = createHash('sha256')
-        .update((await edge.leafNow()) ?? '')
-        .digest('hex')
+      const now = serialOf(await edge.leafNow())
       if (now !== leaf) {
         leaf = now
         seenAt = Date.now()

@@ -15,7 +15,6 @@ export type Source = {
 const service = 'lkeobs-proof'
 const metric = 'lkeobs.proof'
 
-export const newRun = (): string => randomBytes(4).toString('hex')
 export const sourceOf = (run: string, edge: string): Source => ({run, edge, key: randomBytes(8).toString('hex')})
 
 /** A trace of its own for each item: its id ends with the sequence number. */
