@@ -19,7 +19,7 @@ type Work = {
   /** What goes on while the plan runs; whatever it does, the outcomes are those of the run. */
   readonly around?: (run: () => Promise<readonly Outcome[]>, tools: Tools) => Promise<readonly Outcome[]>
   /** What to answer after the plan has run; the outcomes unless given. */
-  readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result>
+  readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result | undefined>
 }
 
 /** Where charts come from, for the commands that install them. */

@@ -21,7 +21,7 @@ const invite: Invite = {
 test('nothing is done to a cluster before it is let in; what it is given waits for its namespaces, and its Vault for that', async () => {
   const {tools} = fakeWorld({contexts: ['edge-1']})
   const fleet = await openInvited({fleet: fleetPath, context: 'edge-1'}, invite, tools)
-  const {steps} = edgeJoinInvited(fleet, edgeOf(fleet, 'edge-1'), {invite, waitMs: 0, timeoutMs: 0}, tools)
+  const {steps} = edgeJoinInvited(fleet, edgeOf(fleet, 'edge-1'), {invite, folder: fleet.file.folder, waitMs: 0, timeoutMs: 0}, tools)
   const titles = flatten(steps).map(({title}) => title)
   const order = [/^hub lets edge-1 in/, /^namespaces on edge-1/, /^what edge-1 was given by hub/, /^Vault on edge-1: 1 node/].map((title) =>
     titles.findIndex((one) => title.test(one)),

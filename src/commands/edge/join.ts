@@ -1,17 +1,9 @@
-import {Args, Flags, type Interfaces} from '@oclif/core'
-import {checkHub, checkPrograms, edgeOf, type Fleet} from '../../clusters.ts'
-import {signals} from '../../collector/config.ts'
+import {Args, Flags} from '@oclif/core'
 import {chartFlags, LkeobsCommand} from '../../command.ts'
-import {edgeJoin} from '../../plans/edge-join.ts'
-import {checkUnused, edgeJoinInvited, edgeRepaired, keptInvite, openInvited} from '../../plans/edge-join-invited.ts'
+import {wayByInvite, wayByName} from '../../plans/edge-join-ways.ts'
 import {lockOf} from '../../platforms/local/index.ts'
-import type {EdgeCluster} from '../../platforms/platform.ts'
 import type {Tools} from '../../tools/index.ts'
-import {checkBound} from '../../trust/binding.ts'
 import {checkInvite, type Invite, readInvite} from '../../trust/invite.ts'
-import {checkSeal} from '../../trust/seal.ts'
-import {verificationText} from '../../verify/report.ts'
-import {patientTimeoutMs, verify} from '../../verify/verify.ts'
 
 export default class EdgeJoin extends LkeobsCommand {
   static override summary = 'Join an edge to the hub; done when its canaries have been read back.'
@@ -57,84 +49,27 @@ export default class EdgeJoin extends LkeobsCommand {
   async run(): Promise<void> {
     const {args, flags} = await this.parse(EdgeJoin)
     const tools = await this.tools(flags)
-    if (args.name === undefined || flags.invite !== undefined) {
-      const invite = readInvite(await tools.ask.secret('Invite', {file: flags.invite, flag: '--invite FILE', variable: 'LKEOBS_INVITE'}))
-      checkInvite(invite, args.name)
-      return this.#joinInvited(invite, flags, tools)
-    }
-    const fleet = await this.fleet(flags, tools)
-    const edge = edgeOf(fleet, args.name)
-    if (fleet.file.fleet.hub.platform.elsewhere) {
-      const invite = await keptInvite(fleet.file.folder, edge.name, tools)
-      return invite ? this.#joinInvited(invite, flags, tools) : this.#repair(fleet, edge, flags, tools)
-    }
-    return this.#joinInReach(fleet, edge, flags, tools)
+    const wish = {...flags, waitMs: flags.wait * 60_000}
+    const way =
+      args.name === undefined || flags.invite !== undefined
+        ? await wayByInvite(await this.#invite(flags, args.name, tools), wish, tools)
+        : await wayByName(args.name, wish, (those) => this.fleet(flags, those), tools)
+    for (const check of way.checks) await this.check(flags, check)
+    await this.carryOut(flags, way.plan, {
+      lock: lockOf(way.fleet.file.folder),
+      after: async (steps) => {
+        const end = await way.ended?.((line) => this.progress(line))
+        if (!end) return undefined
+        if (!end.ok) this.failChecks()
+        return {schema: 'lkeobs/edge-join/v1', data: {edge: way.edge, ok: end.ok, steps, ...end.more}, text: end.text}
+      },
+    })
   }
 
-  async #joinInReach(fleet: Fleet, edge: EdgeCluster, flags: JoinFlags, tools: Tools): Promise<void> {
-    await this.check(flags, () => checkPrograms(edge, tools))
-    await this.check(flags, () => checkHub(fleet.hub))
-    await this.check(flags, () => edge.checked())
-    if (!flags.rebind) await this.check(flags, () => checkBound(fleet.hub, edge))
-    await this.check(flags, () => checkSeal(edge, fleet.hub))
-    await this.carryOut(
-      flags,
-      async (those) => {
-        const opened = await this.fleet(flags, those)
-        return edgeJoin(opened.hub, edgeOf(opened, edge.name))
-      },
-      {
-        lock: lockOf(fleet.file.folder),
-        after: async (steps) => {
-          const wish = {hub: fleet.hub, edges: [edge], signals, timeoutMs: patientTimeoutMs}
-          const verification = await verify(tools.http, wish, (line) => this.progress(line))
-          if (!verification.ok) this.failChecks()
-          const text = `${verificationText(verification)}${verification.ok ? `\n\n${edge.name} is sending.` : ''}`
-          return {schema: 'lkeobs/edge-join/v1', data: {edge: edge.name, ok: verification.ok, steps, verification}, text}
-        },
-      },
-    )
-  }
-
-  async #joinInvited(invite: Invite, flags: JoinFlags, tools: Tools): Promise<void> {
-    const fleet = await openInvited(flags, invite, tools)
-    const edge = edgeOf(fleet, invite.edge)
-    const wish = {invite, waitMs: flags.wait * 60_000, timeoutMs: patientTimeoutMs}
-    await this.check(flags, () => checkUnused(fleet, edge, wish, tools))
-    await this.check(flags, () => checkPrograms(edge, tools))
-    await this.check(flags, () => edge.checked())
-    await this.check(flags, () => checkSeal(edge, fleet.hub))
-    await this.carryOut(
-      flags,
-      async (those) => {
-        const opened = await openInvited(flags, invite, those)
-        return edgeJoinInvited(opened, edgeOf(opened, invite.edge), wish, those)
-      },
-      {
-        lock: lockOf(fleet.file.folder),
-        after: async (steps) => ({
-          schema: 'lkeobs/edge-join/v1',
-          data: {edge: edge.name, ok: true, steps},
-          text: `${edge.name} is sending: ${fleet.hub.name} has read its canaries of metrics, logs and traces back.`,
-        }),
-      },
-    )
-  }
-
-  /** An edge that joined by invite, once more. */
-  async #repair(fleet: Fleet, edge: EdgeCluster, flags: JoinFlags, tools: Tools): Promise<void> {
-    await this.check(flags, () => checkPrograms(edge, tools))
-    await this.check(flags, () => edge.checked())
-    await this.check(flags, () => checkSeal(edge, fleet.hub))
-    await this.carryOut(
-      flags,
-      async (those) => {
-        const opened = await this.fleet(flags, those)
-        return edgeRepaired(opened, edgeOf(opened, edge.name), those)
-      },
-      {lock: lockOf(fleet.file.folder)},
-    )
+  async #invite(flags: {readonly invite: string | undefined}, name: string | undefined, tools: Tools): Promise<Invite> {
+    const secret = await tools.ask.secret('Invite', {file: flags.invite, flag: '--invite FILE', variable: 'LKEOBS_INVITE'})
+    const invite = readInvite(secret)
+    checkInvite(invite, name)
+    return invite
   }
 }
-
-type JoinFlags = Interfaces.InferredFlags<typeof EdgeJoin.flags & typeof EdgeJoin.baseFlags>
