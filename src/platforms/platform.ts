@@ -98,6 +98,17 @@ export type Cluster = {
   vaultSeals(): Promise<readonly (SealStatus | undefined)[]>
   /** Stops one of its nodes and starts it again. */
   vaultRestarted(node: string, tell: Tell): Promise<void>
+  /** How its nodes get another certificate without a restart; left out where that cannot be done from here. */
+  readonly vaultCertificates?: {
+    /** Another one of the root CA for every node, whatever is left of those there are. In use once a node is `reloaded`. */
+    renewed(): Promise<void>
+    /** The one in the hands of a node (PEM). */
+    now(node: string): Promise<string | undefined>
+    /** The one that a node shows to who dials it (PEM); undefined where it does not answer. */
+    shown(node: string): Promise<string | undefined>
+    /** Has a node take up the one in its hands. May return before it has. */
+    reloaded(node: string): Promise<void>
+  }
   /** Makes a Vault anew into which nobody can log in. Only where what it holds can be made again. */
   vaultRemade?(tell: Tell): Promise<void>
 
