@@ -1,7 +1,7 @@
 import {Listr, ListrLogger, type ListrTask, ProcessOutput} from 'listr2'
 import {LkeobsError} from '../errors.ts'
 import {dim, duration, mark} from '../output.ts'
-import {flatten, type Group, isGroup, type Outcome, type Plan, type Step, type Task, type Tell} from './step.ts'
+import {flatten, type Group, isGroup, type Outcome, type Plan, RunFailed, type Step, type Task, type Tell} from './step.ts'
 import {until} from './wait.ts'
 
 /** How progress is shown on stderr: redrawn on a terminal, one line a step elsewhere, or not at all. */
@@ -109,15 +109,25 @@ const summary = (plan: Plan, outcomes: readonly Outcome[], failures: readonly Fa
   const holds = `Nothing was undone; ${held} of ${flatten(plan.steps).length} steps hold.`
   const own = `lkeobs ${plan.command}`
   const hints = new Set(known.flatMap(({error}) => error.next.slice(0, -1)).filter((line) => line !== own))
-  const next = [...hints, `${own}          (goes on from there)`]
+  const failed = known.map(({step, lane, error}) => ({
+    ...(lane && {member: lane.member.title}),
+    step: step.title,
+    code: error.code,
+    message: error.message,
+    next: error.next.slice(0, -1),
+  }))
+  const members = [...new Set(failed.flatMap(({member}) => member ?? []))]
+  const isAllOfMembers = members.length > 0 && failed.every(({member}) => member !== undefined)
+  const again = isAllOfMembers && plan.again ? `lkeobs ${plan.again(members)}` : `${own}          (goes on from there)`
+  const ended = {next: [...hints, again], outcomes, failed}
   const [first] = known
   const code = known
     .map(({lane}) => (lane && lane.group.steps.length > 1 ? lane.group.independent : undefined))
     .find((some) => some !== undefined)
   if (first && code === undefined)
-    return new LkeobsError(first.error.code, `${first.error.message}\n${holds}`, {next, cause: first.error.cause})
+    return new RunFailed(first.error.code, `${first.error.message}\n${holds}`, {...ended, cause: first.error.cause})
   const lines = known.map(({step, error}) => `${step.title}: ${error.code} ${error.message}`)
-  return new LkeobsError(code ?? 'LKO-8001', `${lines.join('\n')}\n${holds}`, {next})
+  return new RunFailed(code ?? 'LKO-8001', `${lines.join('\n')}\n${holds}`, ended)
 }
 
 /** Without a terminal: one line when a step is finished, and a sign of life every ten seconds while it is not. */

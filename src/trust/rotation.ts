@@ -1,13 +1,17 @@
-import type {EdgeCluster, HubCluster} from '../platforms/platform.ts'
+import type {X509Certificate} from 'node:crypto'
+import {LkeobsError, orElse} from '../errors.ts'
+import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Group, Step} from '../steps/step.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {reloadMs} from './leaf.ts'
 import {issuerOf} from './pki.ts'
 import {entryOf} from './register.ts'
 
-/** What became of one leaf. */
+/** What became of one certificate. */
 export type Rotated = {
   readonly cluster: string
+  /** Which node of its Vault; left out for the leaf of its collector. */
+  readonly node?: string
   /** Serial numbers, in hex. */
   readonly before: string
   readonly after: string
@@ -22,6 +26,18 @@ const patienceMs = 150_000
 
 type Told = (rotated: Rotated) => void
 
+/** Its Vault is gone: what brings it back, and until when the leaf there is lasts. */
+const withoutVault = (
+  {name, role}: HubCluster | EdgeCluster,
+  {code, message}: LkeobsError,
+  leaf: X509Certificate | undefined,
+): LkeobsError => {
+  const until = leaf
+    ? ` It goes on with the leaf it has, which ends ${new Date(leaf.validTo).toISOString().slice(0, 16).replace('T', ' ')} UTC.`
+    : ''
+  return new LkeobsError(code, `${message}.${until}`, {next: [role === 'hub' ? 'lkeobs hub init' : `lkeobs edge join ${name}`]})
+}
+
 /** Another leaf for a cluster's collector, without a restart: asked for, and then seen in use. */
 const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () => Promise<true | string>, told: Told): Group => {
   const {name} = cluster
@@ -33,13 +49,16 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () =>
       {
         title: `another leaf in the hands of the ${what} on ${name}`,
         async done() {
-          const serial = serialOf(await cluster.leafNow())
-          before ??= serial
-          return serial !== '' && serial !== before ? true : 'it has the one from before'
+          const leaf = await cluster.leafNow()
+          before ??= leaf ?? ''
+          const serial = serialOf(leaf)
+          return serial !== '' && serial !== serialOf(before) ? true : 'it has the one from before'
         },
         async apply() {
           askedAt = Date.now()
-          await cluster.leafRenewed?.()
+          await orElse(cluster.leafRenewed?.() ?? Promise.resolve(), (error) => {
+            throw error.code === 'LKO-5001' ? withoutVault(cluster, error, readCertificate(before ?? '')) : error
+          })
         },
         patienceMs,
       },
@@ -48,7 +67,7 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () =>
         async done() {
           const seen = await isInUse()
           if (seen === true)
-            told({cluster: name, before: before ?? '', after: serialOf(await cluster.leafNow()), propagationMs: Date.now() - askedAt})
+            told({cluster: name, before: serialOf(before), after: serialOf(await cluster.leafNow()), propagationMs: Date.now() - askedAt})
           return seen
         },
         apply: async () => undefined,
@@ -124,6 +143,76 @@ export const issuerMadeAnew = (hub: HubCluster, edge: EdgeCluster, make: () => P
   }
 }
 
+type VaultCertificates = NonNullable<Cluster['vaultCertificates']>
+
+/** A node of Vault shows the certificate in its hands: where it does not, it is told that there is another. */
+export const shownByVault = (cluster: string, node: string, {now, shown, reloaded}: VaultCertificates): Step => ({
+  title: `${node} on ${cluster} shows the certificate in its hands`,
+  patienceMs,
+  async done() {
+    const [own, seen] = [serialOf(await now(node)), serialOf(await shown(node))]
+    if (seen === '') return 'it does not answer'
+    return seen === own ? true : 'it shows another'
+  },
+  apply: () => reloaded(node),
+})
+
+/** Another certificate for the nodes of a Vault, taken up by one after the other without a restart. */
+export const vaultRotated = (cluster: HubCluster | EdgeCluster, certificates: VaultCertificates, told: Told): Group => {
+  const {name} = cluster
+  const nodes = cluster.vaultNodes().map((node) => node.name)
+  const before = new Map<string, string>()
+  let askedAt = 0
+  const isNew = async (node: string) => {
+    const serial = serialOf(await certificates.now(node))
+    if (!before.has(node)) before.set(node, serial)
+    return serial !== '' && serial !== before.get(node)
+  }
+  return {
+    title: name,
+    steps: [
+      {
+        title: `another certificate for Vault on ${name}`,
+        patienceMs,
+        async done() {
+          const seen = await Promise.all(nodes.map(isNew))
+          return seen.every(Boolean) ? true : 'it has the one from before'
+        },
+        async apply() {
+          askedAt = Date.now()
+          await certificates.renewed()
+        },
+      },
+      ...nodes.map((node): Step => {
+        const shows = shownByVault(name, node, certificates)
+        return {
+          ...shows,
+          async done() {
+            const seen = await shows.done()
+            if (seen === true)
+              told({
+                cluster: name,
+                node,
+                before: before.get(node) ?? '',
+                after: serialOf(await certificates.now(node)),
+                propagationMs: Date.now() - askedAt,
+              })
+            return seen
+          },
+        }
+      }),
+    ],
+  }
+}
+
+/** How long it took until what was asked for was in use: half of them, 95 of a hundred, the slowest. */
+export type Propagation = {readonly p50: number; readonly p95: number; readonly max: number}
+
+export const propagationOf = (all: readonly Rotated[]): Propagation => {
+  const took = all.map(({propagationMs}) => propagationMs)
+  return {p50: percentile(took, 0.5), p95: percentile(took, 0.95), max: Math.max(0, ...took)}
+}
+
 /** The value below which this part of them is; 0 where there are none. */
-export const percentile = (values: readonly number[], part: number): number =>
+const percentile = (values: readonly number[], part: number): number =>
   values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * part) - 1)] ?? 0

@@ -391,6 +391,9 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           if (found) found.alive = false
           files.delete(at)
         },
+        async reload(at) {
+          record(`reload ${path.dirname(path.dirname(at))}/${path.basename(at)}`)
+        },
         overgrown: reading(() => []),
         async cutShort(log) {
           record(`cut short ${log}`)

@@ -17,12 +17,14 @@ import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
 import {tried} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
+import {shownByVault} from '../../trust/rotation.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {held, served} from './sightings.ts'
+import {serverNames, vaultCertificatesOf} from './vault-certificates.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -77,6 +79,11 @@ const opened = ({
   const nodes = nodesOf(machine, replicas, seal)
   const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
   const processes = [...nodes, keeper, ...components]
+  const vaultCertificates = vaultCertificatesOf(
+    machine,
+    nodes.map(({name}) => name),
+    tools,
+  )
   return {
     name: cluster.name,
     processes,
@@ -106,10 +113,12 @@ const opened = ({
       }),
     seal: seal?.type ?? 'shamir',
     vaultRuns: () => [
-      ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
+      ...nodes.map(({name}) => machine.hasServerCertificate(name, serverNames(machine, name))),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
       {title: `Vault nodes on ${cluster.name}`, concurrency: nodes.length, steps: nodes.map((node) => machine.runs(node))},
+      ...nodes.map(({name}) => shownByVault(cluster.name, name, vaultCertificates)),
     ],
+    vaultCertificates,
     vaultSeals: () => Promise.all(nodes.map(({name}) => tools.vault({address: addressOf(name), ca: machine.rootCa}).sealStatus())),
     async vaultRestarted(name, tell) {
       await machine.stopped(name, '').apply(tell)
