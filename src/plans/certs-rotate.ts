@@ -57,7 +57,7 @@ const refuse = (not: readonly {readonly name: string}[]): void => {
 
 /** A new leaf can be asked for, and be seen in use. */
 const checkEdges = async (edges: readonly EdgeCluster[]): Promise<void> => {
-  const seen = await Promise.all(edges.map(async (edge) => edge.leafRenewed !== undefined && (await edge.dialled()) !== undefined))
+  const seen = await Promise.all(edges.map(async (edge) => edge.leafRenewed !== undefined && (await edge.diallers()) !== undefined))
   refuse(edges.filter((_, at) => !seen[at]))
 }
 

@@ -18,7 +18,7 @@ type Ended = {
 }
 
 const short = (serial: string): string => (serial === '' ? 'none' : `${serial.slice(0, 12).toLowerCase()}…`)
-const nameOf = ({cluster, node}: Rotated): string => (node === undefined ? cluster : `${cluster} ${node}`)
+const nameOf = ({cluster, node, pod}: Rotated): string => [cluster, node, pod].filter((part) => part !== undefined).join(' ')
 
 const leaves = (rotated: readonly Rotated[]): string =>
   rotated.some(({node}) => node !== undefined) ? count(rotated.length, 'certificate') : count(rotated.length, 'leaf', 'leaves')

@@ -1,7 +1,7 @@
 import type {X509Certificate} from 'node:crypto'
 import {LkeobsError, orElse} from '../errors.ts'
-import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
-import type {Group, Step} from '../steps/step.ts'
+import type {Cluster, Dialler, EdgeCluster, Hand, HubCluster} from '../platforms/platform.ts'
+import type {Group, Step, Task} from '../steps/step.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {reloadMs} from './leaf.ts'
 import {issuerOf} from './pki.ts'
@@ -12,10 +12,14 @@ export type Rotated = {
   readonly cluster: string
   /** Which node of its Vault; left out for the leaf of its collector. */
   readonly node?: string
+  /** Which of its collectors, where each is seen for itself. */
+  readonly pod?: string
   /** Serial numbers, in hex. */
   readonly before: string
   readonly after: string
-  /** From asking for it until it was in use on the wire. */
+  /** From asking for a leaf until it was there: in its file, or in its Secret. */
+  readonly issuedMs?: number
+  /** Until it was in use on the wire: a leaf from when it was there, a certificate of Vault from asking for it. */
   readonly propagationMs: number
 }
 
@@ -38,26 +42,59 @@ const withoutVault = (
   return new LkeobsError(code, `${message}.${until}`, {next: [role === 'hub' ? 'lkeobs hub init' : `lkeobs edge join ${name}`]})
 }
 
-/** Another leaf for a cluster's collector, without a restart: asked for, and then seen in use. */
-const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () => Promise<true | string>, told: Told): Group => {
+/** What is seen of the collectors of a cluster. */
+type Sight = {
+  /** What it takes to see it. */
+  readonly needs: readonly Task[]
+  /** Each leaf in their hands, and whether it is in use: `true`, or why not. */
+  look(): Promise<readonly (Hand & {readonly inUse: true | string})[]>
+}
+
+/** The first of those of which something is not so. */
+const firstOf = (not: readonly {readonly pod?: string; readonly why: string}[]): true | string => {
+  const [first, ...more] = not
+  if (!first) return true
+  return `${first.pod === undefined ? '' : `${first.pod}: `}${first.why}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
+}
+
+/** Another leaf for a cluster's collectors, without a restart: asked for, and then seen in use. */
+const rotated = (cluster: HubCluster | EdgeCluster, what: string, {needs, look}: Sight, told: Told): Group => {
   const {name} = cluster
-  let before: string | undefined
+  /** Those of before: in their place, and in anybody's hands. */
+  let before: {readonly leaves: readonly Hand[]; readonly hands: readonly Hand[]; readonly serials: ReadonlySet<string>} | undefined
+  const isNew = ({leaf}: Hand) => !['', ...(before?.serials ?? [])].includes(serialOf(leaf))
+  const serialBefore = ({pod}: Hand) => {
+    const own = before && [...before.hands, ...before.leaves].find((hand) => hand.pod === pod)
+    return serialOf((own ?? before?.leaves[0])?.leaf)
+  }
   let askedAt = 0
+  /** The last look that did not find it yet. */
+  let notThereAt = 0
+  const inUse = new Set<string | undefined>()
   return {
     title: name,
     steps: [
+      ...needs,
       {
-        title: `another leaf in the hands of the ${what} on ${name}`,
+        title: `another leaf for the ${what} on ${name}`,
         async done() {
-          const leaf = await cluster.leafNow()
-          before ??= leaf ?? ''
-          const serial = serialOf(leaf)
-          return serial !== '' && serial !== serialOf(before) ? true : 'it has the one from before'
+          const lookedAt = Date.now()
+          const leaves = await cluster.leavesNow()
+          if (!before) {
+            const hands = await look()
+            before = {leaves, hands, serials: new Set([...leaves, ...hands].map(({leaf}) => serialOf(leaf)))}
+          }
+          if (leaves.length > 0 && leaves.every(isNew)) return true
+          notThereAt = lookedAt
+          const not = leaves.filter((leaf) => !isNew(leaf))
+          return leaves.length === 0
+            ? 'there is none'
+            : firstOf(not.map(({pod}) => ({...(pod !== undefined && {pod}), why: 'the one from before'})))
         },
         async apply() {
           askedAt = Date.now()
           await orElse(cluster.leafRenewed?.() ?? Promise.resolve(), (error) => {
-            throw error.code === 'LKO-5001' ? withoutVault(cluster, error, readCertificate(before ?? '')) : error
+            throw error.code === 'LKO-5001' ? withoutVault(cluster, error, readCertificate(before?.leaves[0]?.leaf ?? '')) : error
           })
         },
         patienceMs,
@@ -65,12 +102,26 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () =>
       {
         title: `the ${what} on ${name} shows it on every connection`,
         async done() {
-          const seen = await isInUse()
-          if (seen === true)
-            told({cluster: name, before: serialOf(before), after: serialOf(await cluster.leafNow()), propagationMs: Date.now() - askedAt})
-          return seen
+          const seen = await look()
+          const at = Date.now()
+          const judged = seen.map((one) => ({...one, why: one.inUse === true && !isNew(one) ? 'it has the one from before' : one.inUse}))
+          for (const {pod, leaf, why} of judged) {
+            if (why !== true || inUse.has(pod)) continue
+            inUse.add(pod)
+            const thereAt = Math.max(askedAt, notThereAt)
+            told({
+              cluster: name,
+              ...(pod !== undefined && {pod}),
+              before: serialBefore({...(pod !== undefined && {pod}), leaf}),
+              after: serialOf(leaf),
+              issuedMs: thereAt - askedAt,
+              propagationMs: at - thereAt,
+            })
+          }
+          const not = judged.flatMap(({pod, why}) => (why === true ? [] : [{...(pod !== undefined && {pod}), why}]))
+          return judged.length === 0 ? 'it is not seen' : firstOf(not)
         },
-        apply: async () => undefined,
+        apply: async () => cluster.leafBrought?.(),
         patienceMs,
       },
     ],
@@ -82,12 +133,16 @@ export const gatewayRotated = (hub: HubCluster, told: Told): Group =>
   rotated(
     hub,
     'gateway',
-    async () => {
-      const own = serialOf(await hub.leafNow())
-      const shown = (await hub.served()).map(serialOf)
-      if (shown.length === 0) return 'no gateway answers'
-      const others = shown.filter((serial) => serial !== own).length
-      return others === 0 ? true : `${others} of ${shown.length} show another`
+    {
+      needs: [],
+      async look() {
+        const hands = await hub.leavesNow()
+        const own = new Set(hands.map(({leaf}) => serialOf(leaf)))
+        const shown = (await hub.served()).map(serialOf)
+        const others = shown.filter((serial) => !own.has(serial)).length
+        const inUse = shown.length === 0 ? 'no gateway answers' : others === 0 ? true : `${others} of ${shown.length} show another`
+        return hands.map((hand) => ({...hand, inUse}))
+      },
     },
     told,
   )
@@ -98,28 +153,34 @@ export const gatewayRotated = (hub: HubCluster, told: Told): Group =>
  * the new leaf, and when no other is left, it is in use.
  */
 export const agentRotated = (edge: EdgeCluster, told: Told): Group => {
-  const early = new Set<string>()
-  let leaf = ''
-  let seenAt = 0
+  /** Of each agent: its leaf, since when it is seen to have it, and the connections that may be older. */
+  const agents = new Map<string | undefined, {readonly serial: string; readonly since: number; early?: ReadonlySet<string>}>()
+  const judged = ({pod, leaf, connections}: Dialler, lookedAt: number): true | string => {
+    const serial = serialOf(leaf)
+    if (serial === '') return 'its leaf is not seen'
+    const agent = agents.get(pod)
+    if (agent?.serial !== serial) {
+      agents.set(pod, {serial, since: Date.now()})
+      return 'its connections are from before'
+    }
+    if (!agent.early) {
+      if (lookedAt - agent.since > reloadMs) agent.early = new Set(connections)
+      return 'its connections are from before'
+    }
+    if (connections.length === 0) return 'it has no connection'
+    const {early} = agent
+    const old = connections.filter((connection) => early.has(connection)).length
+    return old === 0 ? true : `${old} of ${connections.length} connections from before`
+  }
   return rotated(
     edge,
     'agent',
-    async () => {
-      const now = serialOf(await edge.leafNow())
-      if (now !== leaf) {
-        leaf = now
-        seenAt = Date.now()
-        early.clear()
-      }
-      const dialled = await edge.dialled()
-      if (dialled === undefined) return 'its connections cannot be seen from here'
-      if (Date.now() - seenAt <= reloadMs) {
-        for (const connection of dialled) early.add(connection)
-        return 'its connections are from before'
-      }
-      if (dialled.length === 0) return 'it has no connection'
-      const old = dialled.filter((connection) => early.has(connection)).length
-      return old === 0 ? true : `${old} of ${dialled.length} connections from before`
+    {
+      needs: edge.diallersSeen(),
+      async look() {
+        const lookedAt = Date.now()
+        return ((await edge.diallers()) ?? []).map((one) => ({...one, inUse: judged(one, lookedAt)}))
+      },
     },
     told,
   )

@@ -3,7 +3,6 @@ import type {Leaf} from '../../components/collector.ts'
 import {digestOf} from '../../components/values.ts'
 import {leafFile} from '../../components/gateway.ts'
 import {secretsOperatorRelease} from '../../components/secrets-operator.ts'
-import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
 import type {KubernetesCluster, KubernetesEdge} from '../../fleet/schema.ts'
 import {plain, type Secret} from '../../secret.ts'
@@ -17,8 +16,9 @@ import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn, rootSecret} from './authority.ts'
 import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
-import {deliveredByOperator, deliveredBySidecar, leafAskedFor} from './leaf.ts'
-import {mounts, namespace, namespaceOf, ports, secretOf} from './names.ts'
+import {leafInPod, leavesInPods, leavesRenewedInPods} from './inside.ts'
+import {askedOfOperator, broughtByKubelet, deliveredByOperator, deliveredBySidecar} from './leaf.ts'
+import {namespace, namespaceOf, ports, secretOf} from './names.ts'
 import {networkPolicies} from './network-policies.ts'
 import {labelled, namespaces} from './objects.ts'
 import {released} from './released.ts'
@@ -27,9 +27,8 @@ import {held, inPod, served} from './sightings.ts'
 import {vaultOf} from './vault.ts'
 
 export const everywhere = '0.0.0.0'
-/** The containers of a collector's pod, as its chart and ours name them. */
+/** The container of a collector, as its chart names it. */
 const collectorContainer = 'opentelemetry-collector'
-const leafAgentContainer = 'leaf-agent'
 export const at = (port: number): string => `${everywhere}:${port}`
 export const labelsOf = (release: string): string => `app.kubernetes.io/instance=${release}`
 
@@ -170,10 +169,13 @@ export const opened = ({
         rootCa,
         vaultAddress: vault.inside,
       }),
-    // a Vault agent in a pod asks when its time has come, and nobody can tell it to
-    ...(secretsOperator && {leafRenewed: () => leafAskedFor({site, collector})}),
-    leafNow: () =>
-      secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPods(site, collector),
+    ...(secretsOperator
+      ? {
+          leafRenewed: () => askedOfOperator(site, collector),
+          leafBrought: () => broughtByKubelet(site, collector),
+          leavesNow: async () => [{leaf: await valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile)}],
+        }
+      : {leafRenewed: () => leavesRenewedInPods(site, collector), leavesNow: () => leavesInPods(site, collector)}),
     certificates: () => [
       secretsOperator
         ? held(site, 'leaf', namespaceOf(collector), secretOf(collector, leafFile), leafFile)
@@ -203,26 +205,6 @@ export const opened = ({
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
-  }
-}
-
-/** The leaf that the Vault agent in a pod of the collector keeps: the certificate, not its key. */
-const leafInPod = (site: Site, collector: string, pod: string): Promise<string> =>
-  site.kube.exec({namespace: namespaceOf(collector), pod, container: leafAgentContainer}, [
-    'sed',
-    '/END CERTIFICATE/q',
-    `${mounts.leaf}/${leafFile}`,
-  ])
-
-/** That of one of its pods; undefined where there is none. */
-const leafInPods = async (site: Site, collector: string): Promise<string | undefined> => {
-  const [pod] = await podsOf(site, collector)
-  if (pod === undefined) return undefined
-  try {
-    return await leafInPod(site, collector, pod)
-  } catch (error) {
-    if (error instanceof LkeobsError && error.code === 'LKO-4003') return undefined
-    throw error
   }
 }
 

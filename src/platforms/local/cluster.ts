@@ -134,7 +134,7 @@ const opened = ({
 
     leaf: async () => leaf,
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
-    leafNow: () => tools.files.read(leaf.file),
+    leavesNow: async () => [{leaf: await tools.files.read(leaf.file)}],
     leafRenewed: () => leafRenewed(vault, machine, tools, leaf, keeper),
     certificates: () => [
       held(cluster, tools, 'leaf', leaf.file),
@@ -266,10 +266,12 @@ export const openLocalEdge = (
       ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
     ],
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
-    async dialled() {
+    diallersSeen: () => [],
+    async diallers() {
       const {pid} = await machine.inspect(component)
       const port = Number(wish.gateway.slice(wish.gateway.lastIndexOf(':') + 1))
-      return pid === undefined ? [] : tools.processes.connectionsTo(pid, port)?.map(String)
+      const connections = pid === undefined ? [] : tools.processes.connectionsTo(pid, port)
+      return connections && [{leaf: await tools.files.read(leaf.file), connections: connections.map(String)}]
     },
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
     ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
