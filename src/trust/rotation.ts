@@ -17,9 +17,7 @@ export type Rotated = {
   /** Serial numbers, in hex. */
   readonly before: string
   readonly after: string
-  /** From asking for a leaf until it was there: in its file, or in its Secret. */
-  readonly issuedMs?: number
-  /** Until it was in use on the wire: a leaf from when it was there, a certificate of Vault from asking for it. */
+  /** Until it was in use on the wire: of a leaf from when it was there, in its file or its Secret, otherwise from asking for it. */
   readonly propagationMs: number
 }
 
@@ -108,14 +106,12 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, {needs, look}:
           for (const {pod, leaf, why} of judged) {
             if (why !== true || inUse.has(pod)) continue
             inUse.add(pod)
-            const thereAt = Math.max(askedAt, notThereAt)
             told({
               cluster: name,
               ...(pod !== undefined && {pod}),
               before: serialBefore({...(pod !== undefined && {pod}), leaf}),
               after: serialOf(leaf),
-              issuedMs: thereAt - askedAt,
-              propagationMs: at - thereAt,
+              propagationMs: at - Math.max(askedAt, notThereAt),
             })
           }
           const not = judged.flatMap(({pod, why}) => (why === true ? [] : [{...(pod !== undefined && {pod}), why}]))

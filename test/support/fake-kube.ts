@@ -163,16 +163,18 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
     async VaultDynamicSecret(context, data, object) {
       type Spec = {mount: string; path: string; params: Text; destination: {name: string; transformation: {templates: Fields}}}
       const {mount, path, params, destination} = object['spec'] as Spec
-      const {namespace} = object.metadata
-      if (secretIn(data, namespace, destination.name)) return
+      const {namespace, generation} = object.metadata
+      // it asks anew whenever what is wished for has changed
+      if (secretIn(data, namespace, destination.name) && fieldsOf(object['status'])['lastGeneration'] === generation) return
       const content = await leaf({context, path: `${mount}/${path}`, params})
-      if (content !== undefined)
-        makeSecret(
-          data,
-          namespace,
-          destination.name,
-          Object.fromEntries(Object.keys(destination.transformation.templates).map((file) => [file, content])),
-        )
+      if (content === undefined) return
+      data.set(keyOfObject(object), {...object, status: {lastGeneration: generation}})
+      makeSecret(
+        data,
+        namespace,
+        destination.name,
+        Object.fromEntries(Object.keys(destination.transformation.templates).map((file) => [file, content])),
+      )
     },
   }
   const settling = new Map<string, Promise<void>>()
@@ -234,6 +236,23 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         noSecretIn(JSON.stringify(objects))
         record(lines.apply(target, options))
         for (const object of objects) put(data, object)
+      },
+      async patch(ref, fields) {
+        const data = dataOf(context)
+        // when it was asked for differs in each run
+        record(lines.patch(target, ref, fields).replace(/"20\d\d-[^"]+Z"/, '"‹now›"'))
+        const live = data.get(keyOf(ref, ref.name, ref.namespace))
+        if (!live) throw new LkeobsError('LKO-4003', `${ref.kind} "${ref.name}" not found`)
+        put(data, merged(live, fields) as KubeObject)
+      },
+      async debug(looker) {
+        const data = dataOf(context)
+        record(lines.debug(target, looker))
+        const {namespace, pod: name, container} = looker
+        const pod = data.get(keyOf({apiVersion: 'v1', kind: 'Pod'}, name, namespace))
+        if (!pod) throw new LkeobsError('LKO-4003', `pods "${name}" not found`)
+        const ephemeralContainerStatuses = [...statusesIn(pod), {name: container, state: {running: {}}}]
+        data.set(keyOfObject(pod), {...pod, status: {...fieldsOf(pod['status']), ephemeralContainerStatuses}})
       },
       async remove(ref) {
         const data = dataOf(context)
@@ -357,6 +376,11 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         [...clusters].map(([context, data]) => [context, [...data.keys()].filter((key) => !key.includes('helm.release')).toSorted()]),
       ),
   }
+}
+
+const statusesIn = (pod: KubeObject): readonly unknown[] => {
+  const {ephemeralContainerStatuses: all = []} = fieldsOf(pod['status']) as {readonly ephemeralContainerStatuses?: readonly unknown[]}
+  return all
 }
 
 const nameOfFile = (file: string) => {

@@ -3,6 +3,7 @@ import type {Leaf} from '../../components/collector.ts'
 import {digestOf} from '../../components/values.ts'
 import {leafFile} from '../../components/gateway.ts'
 import {secretsOperatorRelease} from '../../components/secrets-operator.ts'
+import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
 import type {KubernetesCluster, KubernetesEdge} from '../../fleet/schema.ts'
 import {plain, type Secret} from '../../secret.ts'
@@ -114,6 +115,15 @@ export const opened = ({
     },
   }
   const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
+  /** Who is asked for a leaf waits for a Vault that is closed: that is said at once. */
+  const issues = async () => {
+    const seals = await vault.vaultSeals()
+    if (seals.some((status) => status?.sealed === false)) return
+    throw new LkeobsError(
+      'LKO-5001',
+      `Vault on ${name}: ${seals.some((status) => status !== undefined) ? 'it is sealed' : 'no node answers'}`,
+    )
+  }
   const identity = identityOf(site)
   /** Which controllers are ours to install: wished for, and not there from elsewhere. */
   const installed = async () => {
@@ -171,11 +181,20 @@ export const opened = ({
       }),
     ...(secretsOperator
       ? {
-          leafRenewed: () => askedOfOperator(site, collector),
+          async leafRenewed() {
+            await issues()
+            await askedOfOperator(site, collector)
+          },
           leafBrought: () => broughtByKubelet(site, collector),
           leavesNow: async () => [{leaf: await valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile)}],
         }
-      : {leafRenewed: () => leavesRenewedInPods(site, collector), leavesNow: () => leavesInPods(site, collector)}),
+      : {
+          async leafRenewed() {
+            await issues()
+            await leavesRenewedInPods(site, collector)
+          },
+          leavesNow: () => leavesInPods(site, collector),
+        }),
     certificates: () => [
       secretsOperator
         ? held(site, 'leaf', namespaceOf(collector), secretOf(collector, leafFile), leafFile)

@@ -157,7 +157,7 @@ umask 077
 next=${mounts.leaf}/next-$$
 trap 'rm -f "$next.json" "$next.pem"' EXIT
 sed "s#${mounts.leaf}/${leafFile}#$next.pem#" ${leafAgentPaths.config}/agent.json > "$next.json"
-bao agent -config="$next.json" -exit-after-auth
+timeout 60 bao agent -config="$next.json" -exit-after-auth
 mv "$next.pem" ${mounts.leaf}/${leafFile}`
 
 /** Another leaf for each pod, asked for in it. */
