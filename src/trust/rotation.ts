@@ -63,7 +63,7 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, isInUse: () =>
         patienceMs,
       },
       {
-        title: `the ${what} on ${name} shows it on every connection`,
+        title: `in use by the ${what} on ${name}`,
         async done() {
           const seen = await isInUse()
           if (seen === true)
