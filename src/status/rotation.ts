@@ -31,8 +31,8 @@ const rotatedText = (rotated: readonly Rotated[], {p50, p95, max}: Propagation):
   `${leaves(rotated)} in use on the wire.   p50 ${duration(p50)}, p95 ${duration(p95)}, slowest ${duration(max)}`,
 ]
 
-const failedText = (failed: readonly Failed[]): readonly string[] =>
-  failed.map(({member, step, code, message}) => `${mark.not} ${member ?? step}   ${code} ${message}`)
+const failedLine = ({member, step, code, message}: Failed): string => `${member ?? step}   ${code} ${message}`
+const failedText = (failed: readonly Failed[]): readonly string[] => failed.map((one) => `${mark.not} ${failedLine(one)}`)
 
 /** The document of `certs rotate`, and what of it a person looks at. */
 export const rotationResult = ({rotated, steps, failed = [], proven, root}: Ended): Result & {readonly ok: boolean} => {
@@ -57,9 +57,13 @@ export const rotationResult = ({rotated, steps, failed = [], proven, root}: Ende
 }
 
 /** What the page of a proof says of it. */
-export const pageOf = (title: string, rotated: readonly Rotated[]): PageWish => {
+export const pageOf = (title: string, rotated: readonly Rotated[], failed: readonly Failed[]): PageWish => {
   const {p50, p95, max} = propagationOf(rotated)
-  return {title, ...(rotated.length > 0 && {figures: {p50: duration(p50), p95: duration(p95), slowest: duration(max)}})}
+  return {
+    title,
+    ...(rotated.length > 0 && {figures: {'p50 in use': duration(p50), p95: duration(p95), slowest: duration(max)}}),
+    failed: failed.map(failedLine),
+  }
 }
 
 const phases: Readonly<Record<RootPhase, string>> = {

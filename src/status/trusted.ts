@@ -46,7 +46,7 @@ const ofEdge = (name: string) => ({
 const ofRetiring = (name: string) => ({
   of: 'trusted issuer of before',
   which: name,
-  renewedBy: `nobody; lkeobs certs rotate --issuer ${name} retires it`,
+  renewedBy: `lkeobs certs rotate --issuer ${name}`,
   stops: `${name} cannot send with a leaf of before`,
 })
 const ofNobody = {of: 'trusted nobody', renewedBy: 'nobody', stops: 'nothing: it lets nobody in'}

@@ -98,7 +98,7 @@ const rotated = (cluster: HubCluster | EdgeCluster, what: string, {needs, look}:
         patienceMs,
       },
       {
-        title: `the ${what} on ${name} shows it on every connection`,
+        title: `in use by the ${what} on ${name}`,
         async done() {
           const seen = await look()
           const at = Date.now()

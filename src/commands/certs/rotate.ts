@@ -91,7 +91,7 @@ export default class CertsRotate extends LkeobsCommand {
       },
     }
     const answer = async ({outcomes, failed}: Pick<RunFailed, 'outcomes' | 'failed'>) => {
-      const proven = await proving.proven(pageOf(rotation.title, rotated), tools.files, flags.report)
+      const proven = await proving.proven(pageOf(rotation.title, rotated, failed), tools.files, flags.report)
       const result = rotationResult({rotated, steps: outcomes, failed, proven, root: await root()})
       if (!result.ok) this.failChecks()
       return result
