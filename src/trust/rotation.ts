@@ -30,7 +30,7 @@ type Told = (rotated: Rotated) => void
 
 /** Its Vault is gone: what brings it back, and until when the leaf there is lasts. */
 const withoutVault = (
-  {name, role}: HubCluster | EdgeCluster,
+  {name, role}: Pick<Cluster, 'name' | 'role'>,
   {code, message}: LkeobsError,
   leaf: X509Certificate | undefined,
 ): LkeobsError => {
@@ -55,8 +55,11 @@ const firstOf = (not: readonly {readonly pod?: string; readonly why: string}[]):
   return `${first.pod === undefined ? '' : `${first.pod}: `}${first.why}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
 }
 
+/** What a cluster answers about its collectors' leaves. */
+type Leaved = Pick<Cluster, 'name' | 'role' | 'leavesNow' | 'leafRenewed' | 'leafBrought'>
+
 /** Another leaf for a cluster's collectors, without a restart: asked for, and then seen in use. */
-const rotated = (cluster: HubCluster | EdgeCluster, what: string, {needs, look}: Sight, told: Told): Group => {
+const rotated = (cluster: Leaved, what: string, {needs, look}: Sight, told: Told): Group => {
   const {name} = cluster
   /** Those of before: in their place, and in anybody's hands. */
   let before: {readonly leaves: readonly Hand[]; readonly hands: readonly Hand[]; readonly serials: ReadonlySet<string>} | undefined
@@ -148,7 +151,7 @@ export const gatewayRotated = (hub: HubCluster, told: Told): Group =>
  * the collector had to read the file anew (configtls reads it in the handshake, once `reload_interval` is over) was made with
  * the new leaf, and when no other is left, it is in use.
  */
-export const agentRotated = (edge: EdgeCluster, told: Told): Group => {
+export const agentRotated = (edge: Leaved & Pick<EdgeCluster, 'diallers' | 'diallersSeen'>, told: Told): Group => {
   /** Of each agent: its leaf, since when it is seen to have it, and the connections that may be older. */
   const agents = new Map<string | undefined, {readonly serial: string; readonly since: number; early?: ReadonlySet<string>}>()
   const judged = ({pod, leaf, connections}: Dialler, lookedAt: number): true | string => {
