@@ -116,7 +116,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "would run: 23",
+        "would run: 24",
         "holds: 8",
       ]
     `)

@@ -17,14 +17,13 @@ import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
 import {tried} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
-import {shownByVault} from '../../trust/rotation.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {held, served} from './sightings.ts'
-import {serverNames, vaultCertificatesOf} from './vault-certificates.ts'
+import {serverNames, shownWhereItRuns, vaultCertificatesOf} from './vault-certificates.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -114,9 +113,10 @@ const opened = ({
     seal: seal?.type ?? 'shamir',
     vaultRuns: () => [
       ...nodes.map(({name}) => machine.hasServerCertificate(name, serverNames(machine, name))),
+      // before it is asked for anything: nobody who trusts another root CA by now would believe it
+      ...nodes.map(({name}) => shownWhereItRuns(cluster.name, name, vaultCertificates)),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
       {title: `Vault nodes on ${cluster.name}`, concurrency: nodes.length, steps: nodes.map((node) => machine.runs(node))},
-      ...nodes.map(({name}) => shownByVault(cluster.name, name, vaultCertificates)),
     ],
     vaultCertificates,
     vaultSeals: () => Promise.all(nodes.map(({name}) => tools.vault({address: addressOf(name), ca: machine.rootCa}).sealStatus())),

@@ -1,4 +1,6 @@
+import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
+import {shownByVault} from '../../trust/rotation.ts'
 import type {Cluster} from '../platform.ts'
 import {serverFile} from './authority.ts'
 import type {Machine} from './index.ts'
@@ -17,3 +19,9 @@ export const vaultCertificatesOf = (machine: Machine, nodes: readonly string[], 
   shown: (node) => tls.served(machine.place(node).address('api')).catch(() => undefined),
   reloaded: (node) => machine.reloaded(node),
 })
+
+/** A node that runs shows the certificate in its hands; one that does not will begin with it. */
+export const shownWhereItRuns = (cluster: string, node: string, certificates: VaultCertificates): Step => {
+  const step = shownByVault(cluster, node, certificates)
+  return {...step, done: async () => ((await certificates.shown(node)) === undefined ? true : step.done())}
+}
