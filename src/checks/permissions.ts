@@ -111,7 +111,7 @@ export const needed = (wish: PermissionWish): readonly Access[] => {
     ...when(role === 'edge', inNamespace(nodeNamespace), intoPods(nodeNamespace), of('nodes', ['list'])),
     ...when(installsCertManager, inNamespace(certManagerNamespace)),
     ...when(installsSecretsOperator, inNamespace(secretsOperatorNamespace)),
-    ...when(certManager, of(certManagerKinds, put, namespace)),
+    ...when(certManager, of(certManagerKinds, put, namespace), of('certificates/status.cert-manager.io', ['patch'], namespace)),
     ...when(secretsOperator, of(secretsOperatorKinds, put, collectorAt)),
     ...when(instrumentation, of(instrumentationKinds, put, namespace)),
     ...when(role === 'edge' && secretsOperator, intoAgents),

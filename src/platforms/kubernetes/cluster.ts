@@ -114,7 +114,7 @@ export const opened = ({
         await kube.nudge(pods, `lkeobs.io/handed=${digestOf(`${file} ${plain(content)}`).slice(0, 12)}`)
     },
   }
-  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
+  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, authority})
   /** Who is asked for a leaf waits for a Vault that is closed: that is said at once. */
   const issues = async () => {
     const seals = await vault.vaultSeals()

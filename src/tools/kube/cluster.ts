@@ -102,7 +102,7 @@ const openOne = (target: KubeTarget, {shell, program}: Programs): {readonly kube
     exec: createExec(api, target),
     apply: (objects, {force}) =>
       write(applyArgs(force, '-'), objects, new Secret(objects.map((object) => revealed(asKept(object))).join('\n---\n'))),
-    patch: (ref, fields) => write(patchArgs(ref, fields), []),
+    patch: (...what) => write(patchArgs(...what), []),
     async debug(looker) {
       // kubectl opens it by its name, which the stdin of a child cannot be
       const folder = await mkdtemp(path.join(tmpdir(), 'lkeobs-'))

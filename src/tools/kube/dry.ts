@@ -34,8 +34,8 @@ export const dryKube = (open: OpenKube, record: (line: string) => void): OpenKub
         if (secrets.length === 0) record(lines.apply(target, options))
         else record(`${lines.apply(target, {...options, file: '-'})}   # Secret ${secrets.join(', ')}`)
       },
-      async patch(ref, fields) {
-        record(lines.patch(target, ref, fields))
+      async patch(...what) {
+        record(lines.patch(target, ...what))
       },
       async debug(looker) {
         record(lines.debug(target, looker))

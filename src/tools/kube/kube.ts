@@ -74,8 +74,8 @@ export type Kube = {
    * prints. `force` takes fields from whoever has them. Throws LKO-3108 (not admitted) and LKO-3109 (a field is someone else's).
    */
   apply(objects: readonly KubeObject[], options: {readonly file: string; readonly force?: boolean}): Promise<void>
-  /** Changes these fields of an object as field manager `lkeobs`, and none else. */
-  patch(ref: Ref, fields: object): Promise<void>
+  /** Changes these fields of an object, or of its status, as field manager `lkeobs`, and none else. */
+  patch(ref: Ref, fields: object, subresource?: 'status'): Promise<void>
   /** Adds an ephemeral container that the pod security level `restricted` admits. Throws LKO-3108 where it is not admitted. */
   debug(looker: Looker): Promise<void>
   remove(ref: Ref): Promise<void>

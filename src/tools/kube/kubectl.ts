@@ -28,11 +28,12 @@ export const nudgeArgs = (
   annotation: string,
 ): readonly string[] => ['annotate', 'pods', '--namespace', namespace, '--selector', labels, '--overwrite', annotation]
 
-export const patchArgs = (ref: Ref, fields: object): readonly string[] => [
+export const patchArgs = (ref: Ref, fields: object, subresource?: 'status'): readonly string[] => [
   'patch',
   resourceOf(ref),
   ref.name,
   ...(ref.namespace === undefined ? [] : ['--namespace', ref.namespace]),
+  ...(subresource === undefined ? [] : [`--subresource=${subresource}`]),
   '--type=merge',
   '--field-manager=lkeobs',
   '--patch',
@@ -69,7 +70,7 @@ export const removeArgs = (ref: Ref): readonly string[] => [
 export const lines = {
   apply: (target: KubeTarget, {file, force}: {readonly file: string; readonly force?: boolean}): string =>
     kubectl(target, ...applyArgs(force, file)),
-  patch: (target: KubeTarget, ref: Ref, fields: object): string => kubectl(target, ...patchArgs(ref, fields)),
+  patch: (target: KubeTarget, ...what: Parameters<typeof patchArgs>): string => kubectl(target, ...patchArgs(...what)),
   debug: (target: KubeTarget, looker: Looker): string =>
     `${kubectl(target, ...debugArgs(looker, '/dev/stdin'))} <<<'${JSON.stringify(looker.spec)}'`,
   remove: (target: KubeTarget, ref: Ref): string => kubectl(target, ...removeArgs(ref)),
