@@ -461,8 +461,8 @@ export const catalogue = {
   },
   'LKO-5302': {
     exit: exit.notReady,
-    title: 'This leaf cannot be rotated from here.',
-    why: 'A rotation is done when what is new is seen in use. An agent shows its leaf to the gateway alone, so its connections are watched instead, which takes Linux for agents of this machine. What is looked after elsewhere can neither be asked nor be seen. Nothing was changed.',
+    title: 'This certificate cannot be rotated from here.',
+    why: 'A rotation is done when the new certificate is seen in use. An agent shows its leaf to the gateway alone, so its connections are watched instead, which takes Linux for agents of this machine. What is looked after elsewhere can neither be asked nor be seen. Nothing was changed.',
     fix: 'Leave it to who renews it by itself: `lkeobs certs status` says who, and when.',
   },
   'LKO-6001': {

@@ -246,10 +246,10 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         record(lines.apply(target, options))
         for (const object of objects) put(data, object)
       },
-      async patch(ref, fields) {
+      async patch(ref, fields, subresource) {
         const data = dataOf(context)
         // when it was asked for differs in each run
-        record(lines.patch(target, ref, fields).replace(/"20\d\d-[^"]+Z"/, '"‹now›"'))
+        record(lines.patch(target, ref, fields, subresource).replace(/"20\d\d-[^"]+Z"/, '"‹now›"'))
         const live = data.get(keyOf(ref, ref.name, ref.namespace))
         if (!live) throw new LkeobsError('LKO-4003', `${ref.kind} "${ref.name}" not found`)
         put(data, merged(live, fields) as KubeObject)
@@ -271,7 +271,12 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
       },
       async nudge(pods, annotation) {
         // what was handed has other keys in each run
-        record(lines.nudge(target, pods, annotation).replace(/handed=\w+/, 'handed=‹digest›').replace(/rotated=\d+/, 'rotated=‹now›'))
+        record(
+          lines
+            .nudge(target, pods, annotation)
+            .replace(/handed=\w+/, 'handed=‹digest›')
+            .replace(/rotated=\d+/, 'rotated=‹now›'),
+        )
       },
     }
   }
