@@ -236,8 +236,8 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         if (!isThere) throw new LkeobsError('LKO-4003', `there is no container ${container} in ${name}`)
         // its collector dials anew between any two looks
         const port = (looks++).toString(16).padStart(4, '0').toUpperCase()
-        const leaf = secretIn(data, namespace, 'agent-leaf')?.['leaf.pem'] ?? ''
-        return `${leaf.slice(0, leaf.indexOf(end) + end.length)}\n 0: 0A664D0A:${port} 01014D0A:10DD 01 0:0 0:0 0 0 0 0\n`
+        const pem = secretIn(data, namespace, 'agent-leaf')?.['leaf.pem'] ?? ''
+        return `${pem.slice(0, pem.indexOf(end) + end.length)}\n 0: 0A664D0A:${port} 01014D0A:10DD 01 0:0 0:0 0 0 0 0\n`
       },
       async apply(objects, options) {
         const data = dataOf(context)
