@@ -61,7 +61,10 @@ export const openRelay = async ({folder, edges, port, gateway}: Wish) => {
     raw.on('close', () => open.delete(raw))
     raw.on('error', () => undefined)
     const own = read('hub', 'gateway', 'leaf.pem')
-    if (own === undefined) return void raw.destroy()
+    if (own === undefined) {
+      raw.destroy()
+      return
+    }
     const agent = new tls.TLSSocket(raw, {
       isServer: true,
       requestCert: true,
@@ -72,14 +75,18 @@ export const openRelay = async ({folder, edges, port, gateway}: Wish) => {
     agent.on('error', () => undefined)
     agent.once('secure', () => {
       const certificate = agent.getPeerX509Certificate()
-      if (!certificate) return void agent.destroy()
+      if (!certificate) {
+        agent.destroy()
+        return
+      }
       note()
       const serial = certificate.serialNumber
       const edge = /CN=([^.]+)\.edge\.lkeobs/.exec(certificate.subject)?.[1] ?? ''
       const leaf = leaves.get(serial)
       if (leaf === undefined) {
         strangers.push(`${edge} ${serial}`)
-        return void agent.destroy()
+        agent.destroy()
+        return
       }
       const seen: Presented = {edge, serial, atMs: Date.now(), validToMs: Date.parse(certificate.validTo)}
       presented.push(seen)

@@ -108,41 +108,43 @@ afterAll(async () => {
   rmSync(folder, {recursive: true, force: true})
 })
 
-test('every leaf is renewed without a restart: whom agents dial sees another within half a minute, and nothing is lost', async () => {
-  const pids = await running()
-  const before = relay.lastBefore(Date.now())
-  expect([...before.keys()].toSorted()).toEqual(edges.toSorted())
-  const ended = await run('certs', 'rotate', '--all', '--prove', '--report', 'rotation.html', '--json')
-  expect(ended.code, ended.stderr).toBe(0)
-  const rotation = document<Rotation>(ended)
-  expect(rotation).toMatchObject({schema: 'lkeobs/rotation/v1', ok: true, lost: none, refused: none, failed: []})
-  expect(rotation.stored).toEqual(rotation.sent)
-  expect(rotation.sent.logs).toBeGreaterThan(1000)
-  expect(rotation.rotated.map(({cluster}) => cluster).toSorted()).toEqual([...edges, 'hub'].toSorted())
-  expect(rotation.propagationMs.max).toBeLessThan(30_000)
+test(
+  'every leaf is renewed without a restart: whom agents dial sees another within half a minute, and nothing is lost',
+  {timeout: 200_000},
+  async () => {
+    const pids = await running()
+    const before = relay.lastBefore(Date.now())
+    expect([...before.keys()].toSorted()).toEqual(edges.toSorted())
+    const ended = await run('certs', 'rotate', '--all', '--prove', '--report', 'rotation.html', '--json')
+    expect(ended.code, ended.stderr).toBe(0)
+    const rotation = document<Rotation>(ended)
+    expect(rotation).toMatchObject({schema: 'lkeobs/rotation/v1', ok: true, lost: none, refused: none, failed: []})
+    expect(rotation.stored).toEqual(rotation.sent)
+    expect(rotation.sent.logs).toBeGreaterThan(1000)
+    expect(rotation.rotated.map(({cluster}) => cluster).toSorted()).toEqual([...edges, 'hub'].toSorted())
+    expect(rotation.propagationMs.max).toBeLessThan(30_000)
 
-  const after = relay.lastBefore(Infinity)
-  for (const {cluster, before: old, after: now} of rotation.rotated) {
-    if (cluster === 'hub') {
-      expect(relay.shown.slice(-2)).toEqual([old, now])
-      continue
+    const after = relay.lastBefore(Infinity)
+    const ofHub = rotation.rotated.find(({cluster}) => cluster === 'hub')
+    expect(relay.shown.slice(-2)).toEqual([ofHub?.before, ofHub?.after])
+    for (const {cluster, before: old, after: now} of rotation.rotated.filter((one) => one !== ofHub)) {
+      expect(before.get(cluster), cluster).toBe(old)
+      expect(after.get(cluster), cluster).toBe(now)
+      expect(now, cluster).not.toBe(old)
+      // what was called in use was in use: nothing else was presented from then on, and what was presented before is over
+      const {second = 0} = rotation.marks.find(({what}) => what === `${cluster} in use`) ?? {}
+      const calledMs = Date.parse(rotation.startedAt) + second * 1000
+      const shownBefore = relay.presented.filter(({edge, serial}) => edge === cluster && serial === old)
+      expect(
+        shownBefore.filter(({atMs, closedMs = Infinity}) => atMs > calledMs || closedMs > calledMs + 1000),
+        cluster,
+      ).toEqual([])
     }
-    expect(before.get(cluster), cluster).toBe(old)
-    expect(after.get(cluster), cluster).toBe(now)
-    expect(now, cluster).not.toBe(old)
-    // what was called in use was in use: nothing else was presented from then on, and what was presented before is over
-    const {second = 0} = rotation.marks.find(({what}) => what === `${cluster} in use`) ?? {}
-    const calledMs = Date.parse(rotation.startedAt) + second * 1000
-    const shownBefore = relay.presented.filter(({edge, serial}) => edge === cluster && serial === old)
-    expect(
-      shownBefore.filter(({atMs, closedMs = Infinity}) => atMs > calledMs || closedMs > calledMs + 1000),
-      cluster,
-    ).toEqual([])
-  }
-  expect(relay.strangers).toEqual([])
-  expect(await running()).toEqual(pids)
-  expect(readFileSync(path.join(folder, 'rotation.html'), 'utf8')).toContain('<svg')
-})
+    expect(relay.strangers).toEqual([])
+    expect(await running()).toEqual(pids)
+    expect(readFileSync(path.join(folder, 'rotation.html'), 'utf8')).toContain('<svg')
+  },
+)
 
 test(
   'an edge whose Vault is gone is named with what to type; nine are rotated, and its telemetry flows on',
@@ -181,7 +183,7 @@ test(
   },
 )
 
-test("other certificates for Vault's nodes: each shows its own without a restart, and nothing is lost", async () => {
+test("other certificates for Vault's nodes: each shows its own without a restart, and nothing is lost", {timeout: 200_000}, async () => {
   const nodes = [...[0, 1, 2].map((node) => ['hub', node] as const), ...edges.map((edge) => [edge, 0] as const)]
   const shown = () =>
     Promise.all(

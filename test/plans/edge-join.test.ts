@@ -116,8 +116,8 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "would run: 24",
-        "holds: 8",
+        "would run: 23",
+        "holds: 9",
       ]
     `)
   expect(world.transcript).toEqual([])

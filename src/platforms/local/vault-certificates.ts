@@ -20,8 +20,12 @@ export const vaultCertificatesOf = (machine: Machine, nodes: readonly string[], 
   reloaded: (node) => machine.reloaded(node),
 })
 
-/** A node that runs shows the certificate in its hands; one that does not will begin with it. */
+/** A node that runs shows no certificate but the one in its hands; one that does not run begins with it. */
 export const shownWhereItRuns = (cluster: string, node: string, certificates: VaultCertificates): Step => {
   const step = shownByVault(cluster, node, certificates)
-  return {...step, done: async () => ((await certificates.shown(node)) === undefined ? true : step.done())}
+  return {
+    ...step,
+    title: `no certificate shown by ${node} on ${cluster} but the one in its hands`,
+    done: async () => ((await certificates.shown(node)) === undefined ? true : step.done()),
+  }
 }
