@@ -4,7 +4,7 @@ import {exit, LkeobsError, messageOf} from './errors.ts'
 import {bold, count, mark, nextCommands} from './output.ts'
 import type {Fleet} from './clusters.ts'
 import type {Ways} from './platforms/kubernetes/site.ts'
-import type {Outcome, Plan} from './steps/step.ts'
+import type {Outcome, Plan, RunFailed} from './steps/step.ts'
 import type {Tools} from './tools/index.ts'
 
 /** The flags every command has, each with its variable. */
@@ -20,6 +20,8 @@ type Work = {
   readonly around?: (run: () => Promise<readonly Outcome[]>, tools: Tools) => Promise<readonly Outcome[]>
   /** What to answer after the plan has run; the outcomes unless given. */
   readonly after?: (outcomes: readonly Outcome[], tools: Tools) => Promise<Result | undefined>
+  /** What to answer where the plan failed; the error says so in any case, and is all there is unless given. */
+  readonly afterFailure?: (failure: RunFailed, tools: Tools) => Promise<Result>
 }
 
 /** Where charts come from, for the commands that install them. */
@@ -161,7 +163,7 @@ export abstract class LkeobsCommand extends Command {
   protected async carryOut(
     flags: GlobalFlags,
     makePlan: (tools: Tools) => Plan | Promise<Plan>,
-    {lock, around, after}: Work = {},
+    {lock, around, after, afterFailure}: Work = {},
   ): Promise<void> {
     const tools = await this.tools(flags)
     if (flags['dry-run']) {
@@ -175,7 +177,7 @@ export abstract class LkeobsCommand extends Command {
       this.result('lkeobs/plan/v1', {command: plan.command, steps}, previewText(plan, steps))
       return
     }
-    const [{run}, {flatten}, {withLock}] = await Promise.all([
+    const [{run}, {flatten, RunFailed}, {withLock}] = await Promise.all([
       import('./steps/run.ts'),
       import('./steps/step.ts'),
       import('./tools/lock.ts'),
@@ -185,7 +187,12 @@ export abstract class LkeobsCommand extends Command {
       this.progress(`${bold(plan.title)} ${count(flatten(plan.steps).length, 'step')}.\n`)
       const live = process.stderr.isTTY && !this.#json && process.env['CI'] === undefined
       const running = () => run(plan, live ? 'live' : 'lines')
-      const outcomes = await (around ? around(running, tools) : running())
+      const outcomes = await (around ? around(running, tools) : running()).catch(async (error: unknown) => {
+        if (!(error instanceof RunFailed) || !afterFailure) throw error
+        this.#resultOfFailure(error, await afterFailure(error, tools))
+        return undefined
+      })
+      if (outcomes === undefined) return
       const answer = await after?.(outcomes, tools)
       if (answer) this.result(answer.schema, answer.data, answer.text)
       else this.result('lkeobs/run/v1', {command: plan.command, steps: outcomes}, runText(outcomes))
@@ -203,6 +210,17 @@ export abstract class LkeobsCommand extends Command {
   protected result(schema: string, data: object, text: string): void {
     if (this.#json) process.stdout.write(`${JSON.stringify({schema, ...data}, undefined, 2)}\n`)
     else if (text !== '') process.stdout.write(`${text}\n`)
+  }
+
+  /** The answer where the plan failed, and the error: one document, or the one on stdout and the other on stderr. */
+  #resultOfFailure(failure: RunFailed, {schema, data, text}: Result): void {
+    if (!this.#json) {
+      this.result(schema, data, text)
+      throw failure
+    }
+    const {code, title, message, next, oclif} = failure
+    process.exitCode = oclif.exit
+    this.result(schema, {...data, error: {code, exit: oclif.exit, title, message, next}}, text)
   }
 
   /** A line on stderr. */

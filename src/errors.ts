@@ -461,9 +461,9 @@ export const catalogue = {
   },
   'LKO-5302': {
     exit: exit.notReady,
-    title: 'This leaf cannot be rotated from here.',
-    why: 'A rotation is done when the new leaf is seen in use. An agent shows its leaf to the gateway alone, so its connections are watched instead, which works for agents of this machine. On Kubernetes they cannot be seen, and a Vault agent beside a collector asks for a leaf only when its time has come. Nothing was changed.',
-    fix: 'Leave it to who renews it by itself: `lkeobs certs status` says who, and when. On Kubernetes --gateway works where Vault Secrets Operator keeps the leaf.',
+    title: 'This certificate cannot be rotated from here.',
+    why: 'A rotation is done when the new certificate is seen in use. An agent shows its leaf to the gateway alone, so its connections are watched instead, which takes Linux for agents of this machine. What is looked after elsewhere can neither be asked nor be seen. Nothing was changed.',
+    fix: 'Leave it to who renews it by itself: `lkeobs certs status` says who, and when.',
   },
   'LKO-6001': {
     exit: exit.usage,

@@ -50,7 +50,45 @@ const inNamespace = (at: string): readonly Access[] => [
 /** A socket is opened with GET; newer API servers want the right to create as well. */
 const intoPods = (at: string): readonly Access[] => of('pods/portforward pods/exec', ['get', 'create'], at)
 
-/** Every permission that bringing this cluster up takes. */
+/** To look into its agents' pods, which asks for a container beside them: where no Vault agent stands there already. */
+const intoAgents = of('pods/ephemeralcontainers', ['patch'], nodeNamespace)
+
+const certManagerKinds = 'issuers.cert-manager.io certificates.cert-manager.io certificaterequests.cert-manager.io'
+const secretsOperatorKinds =
+  'vaultconnections.secrets.hashicorp.com vaultauths.secrets.hashicorp.com vaultdynamicsecrets.secrets.hashicorp.com'
+const instrumentationKinds = 'instrumentations.opentelemetry.io'
+
+/** What `edge leave` looks for in each namespace, and removes with it. */
+const emptied = (at: string): readonly Access[] => [
+  ...of('jobs.batch cronjobs.batch', ['list'], at),
+  ...of('pods persistentvolumeclaims', ['delete'], at),
+]
+
+/** What it takes to leave, beside all that: others' objects are looked for before a kind goes. */
+const left = (wish: PermissionWish): readonly Access[] => {
+  const {certManager, installsCertManager, secretsOperator, installsSecretsOperator, instrumentation} = wish
+  const when = (condition: boolean, ...some: readonly (readonly Access[])[]) => (condition ? some.flat() : [])
+  const asked = (words: string, home: string) => [
+    ...of(words, ['delete'], home),
+    ...[namespace, nodeNamespace].flatMap((at) => of(words, ['list'], at)),
+  ]
+  return [
+    ...of('namespaces', ['delete']),
+    ...of('customresourcedefinitions.apiextensions.k8s.io', ['list']),
+    ...when(
+      installsCertManager || installsSecretsOperator || instrumentation,
+      of('customresourcedefinitions.apiextensions.k8s.io', ['delete']),
+    ),
+    ...[namespace, nodeNamespace].flatMap(emptied),
+    ...when(certManager, asked(certManagerKinds, namespace)),
+    ...when(installsCertManager, emptied(certManagerNamespace), of('*.cert-manager.io *.acme.cert-manager.io', ['list'])),
+    ...when(secretsOperator, asked(secretsOperatorKinds, nodeNamespace)),
+    ...when(installsSecretsOperator, emptied(secretsOperatorNamespace), of('*.secrets.hashicorp.com', ['list'])),
+    ...when(instrumentation, asked(instrumentationKinds, namespace), of('*.opentelemetry.io', ['list'])),
+  ]
+}
+
+/** Every permission that bringing this cluster up takes, keeping it, and leaving with it. */
 export const needed = (wish: PermissionWish): readonly Access[] => {
   const {role, certManager, installsCertManager, secretsOperator, installsSecretsOperator, instrumentation} = wish
   const when = (condition: boolean, ...some: readonly (readonly Access[])[]) => (condition ? some.flat() : [])
@@ -73,16 +111,11 @@ export const needed = (wish: PermissionWish): readonly Access[] => {
     ...when(role === 'edge', inNamespace(nodeNamespace), intoPods(nodeNamespace), of('nodes', ['list'])),
     ...when(installsCertManager, inNamespace(certManagerNamespace)),
     ...when(installsSecretsOperator, inNamespace(secretsOperatorNamespace)),
-    ...when(certManager, of('issuers.cert-manager.io certificates.cert-manager.io certificaterequests.cert-manager.io', put, namespace)),
-    ...when(
-      secretsOperator,
-      of(
-        'vaultconnections.secrets.hashicorp.com vaultauths.secrets.hashicorp.com vaultdynamicsecrets.secrets.hashicorp.com',
-        put,
-        collectorAt,
-      ),
-    ),
-    ...when(instrumentation, of('instrumentations.opentelemetry.io', put, namespace)),
+    ...when(certManager, of(certManagerKinds, put, namespace), of('certificates/status.cert-manager.io', ['patch'], namespace)),
+    ...when(secretsOperator, of(secretsOperatorKinds, put, collectorAt)),
+    ...when(instrumentation, of(instrumentationKinds, put, namespace)),
+    ...when(role === 'edge' && secretsOperator, intoAgents),
+    ...when(role === 'edge', left(wish)),
   ]
 }
 

@@ -75,11 +75,8 @@ export const vaultNode = ({name, at, joins, ca, self}: Node): Component => {
     files: {'vault.json': `${JSON.stringify({...configuration, ...sealed}, undefined, 2)}\n`},
     // killed after it had made its Raft log and before its barrier: nothing was in it yet
     cutOff: {says: 'cluster already has state', remove: 'data'},
-    // it reads its certificate when it starts, and what opens its seal
-    restartOn: [
-      'tls.pem',
-      ...(self?.seal.type === 'transit' ? [self.seal.token, self.seal.ca].map((file) => relative(at.folder, file)) : []),
-    ],
+    // it reads what opens its seal when it starts; its certificate when it is told to, too
+    restartOn: self?.seal.type === 'transit' ? [self.seal.token, self.seal.ca].map((file) => relative(at.folder, file)) : [],
     url: `https://${at.address('api')}`,
     async ready({files, vault}) {
       const pem = async () => (await files.read(ca)) ?? ''

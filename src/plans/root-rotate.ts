@@ -5,7 +5,7 @@ import {count} from '../output.ts'
 import type {RootRotation} from '../platforms/local/root-rotation.ts'
 import type {Plan, Step, Task} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
-import {isSignedBy, readCertificate, splitPem} from '../tools/x509.ts'
+import {certificatesIn, isSignedBy, readCertificate} from '../tools/x509.ts'
 import {entryOf} from '../trust/register.ts'
 import {patientTimeoutMs, verify} from '../verify/verify.ts'
 import {fleetSteps} from './lab-up.ts'
@@ -66,7 +66,7 @@ const chained = ({hub}: Fleet): Step => ({
     const served = await hub.served()
     if (served.length === 0) return 'no gateway answers'
     const others = served.filter((pem) => {
-      const top = readCertificate(splitPem(pem).at(-1) ?? '')
+      const top = certificatesIn(pem).at(-1)
       return !root || !top || !isSignedBy(top, root)
     })
     return others.length === 0 ? true : 'of another'

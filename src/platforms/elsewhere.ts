@@ -50,7 +50,7 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     vaultRestarted: awayLater,
     leaf: awayLater,
     leafDelivered: () => [],
-    leafNow: async () => undefined,
+    leavesNow: async () => [],
     inspect: async () => [],
     log: async () => [],
     counters: async () => undefined,

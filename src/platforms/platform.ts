@@ -98,6 +98,17 @@ export type Cluster = {
   vaultSeals(): Promise<readonly (SealStatus | undefined)[]>
   /** Stops one of its nodes and starts it again. */
   vaultRestarted(node: string, tell: Tell): Promise<void>
+  /** How its nodes get another certificate without a restart; left out where that cannot be done from here. */
+  readonly vaultCertificates?: {
+    /** Another one of the root CA for every node, whatever is left of those there are. In use once a node is `reloaded`. */
+    renewed(): Promise<void>
+    /** The one in the hands of a node (PEM). */
+    now(node: string): Promise<string | undefined>
+    /** The one that a node shows to who dials it (PEM); undefined where it does not answer. */
+    shown(node: string): Promise<string | undefined>
+    /** Has a node take up the one in its hands. May return before it has. */
+    reloaded(node: string): Promise<void>
+  }
   /** Makes a Vault anew into which nobody can log in. Only where what it holds can be made again. */
   vaultRemade?(tell: Tell): Promise<void>
 
@@ -105,10 +116,12 @@ export type Cluster = {
   leaf(): Promise<LeafWish>
   /** The leaf is in the collector's hands and renews by itself; what may be issued to whom is in Vault already. */
   leafDelivered(): readonly Task[]
-  /** Asks for another leaf now, whatever is left of the one there is. Undefined where only its keeper can. */
+  /** Asks for another leaf now, whatever is left of the one there is. May return before it is there. Undefined where only its keeper can. */
   leafRenewed?(): Promise<void>
-  /** The leaf in the collector's hands (PEM). */
-  leafNow(): Promise<string | undefined>
+  /** Has what `leavesNow` tells brought to the collectors at once; left out where it is there by then. */
+  leafBrought?(): Promise<void>
+  /** The leaf of each of its collectors, or the one that is for all of them. */
+  leavesNow(): Promise<readonly Hand[]>
 
   /** Where its certificates are; those that Vault keeps are asked of Vault. */
   certificates(): readonly Sighting[]
@@ -124,6 +137,19 @@ export type Cluster = {
   readonly processes?: readonly Component[]
   /** Where its releases and objects are; left out where there are none. */
   readonly site?: Site
+}
+
+/** The leaf in the hands of a collector (PEM); undefined where there is none, or it is not seen now. */
+export type Hand = {
+  /** Which of several: a pod. */
+  readonly pod?: string
+  readonly leaf: string | undefined
+}
+
+/** An agent as it dials the gateway. */
+export type Dialler = Hand & {
+  /** Its connections there, by any name that no two of them share. */
+  readonly connections: readonly string[]
 }
 
 /** Base URLs of the hub's stores, for reading back. */
@@ -159,8 +185,10 @@ export type EdgeCluster = Cluster & {
   readonly role: 'edge'
   /** Agents send to this hub, by its root CA. */
   agentRuns(hub: Pick<HubCluster, 'name' | 'rootCa'>): readonly Task[]
-  /** The connections its agent has to the gateway, by any name that no two of them share; undefined where they cannot be seen. */
-  dialled(): Promise<readonly string[] | undefined>
+  /** What it takes to see how its agents dial the gateway. */
+  diallersSeen(): readonly Task[]
+  /** Its agents as they dial the gateway; undefined where that cannot be seen. */
+  diallers(): Promise<readonly Dialler[] | undefined>
   /** Where workloads send OTLP over HTTP. */
   readonly otlp: string
   /** The same as it is reached from this machine. Good until the command ends. */

@@ -59,8 +59,8 @@ const reasonOf = (error: unknown): string =>
 const within = <T>(work: Promise<T>): Promise<T> =>
   Promise.race([work, sleep(readMs, undefined, {ref: false}).then(() => Promise.reject(new Error(`no answer within ${readMs / 1000} s`)))])
 
-/** What is in such a file stands for itself, and nothing in it for another. */
-const isBundle = (kind: CertificateKind): boolean => kind === 'hub-ca' || kind === 'seal-ca'
+/** What is in such a file stands for itself, and nothing in it for another: while a root CA is exchanged there are two. */
+const isBundle = (kind: CertificateKind): boolean => kind === 'root' || kind === 'hub-ca' || kind === 'seal-ca'
 
 const rowsIn = (known: Known, pem: string | undefined, warnMs: number): readonly Certificate[] => {
   if (pem === undefined) return [unread(known, 'there is none')]

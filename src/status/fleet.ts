@@ -2,7 +2,7 @@ import type {Fleet} from '../clusters.ts'
 import {counted, type Signal, signals} from '../collector/config.ts'
 import {orElse} from '../errors.ts'
 import {dim, duration, mark, nextCommands, table} from '../output.ts'
-import type {EdgeCluster, Stores} from '../platforms/platform.ts'
+import type {EdgeCluster, Hand, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
@@ -58,7 +58,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
 }
 
 const edgeStatus = async (http: Http, stores: Stores, edge: EdgeCluster, fault: string | undefined): Promise<EdgeStatus> => {
-  const {name, leafNow} = edge
+  const {name, leavesNow} = edge
   const ask = async (query: string) => (await queryPrometheus(http, stores.prometheus, query))?.[0]?.value
   const heard = `{__name__=~"otelcol_exporter_queue_size|lkeobs_canary",lkeobs_edge="${name}"}`
   const of = `{lkeobs_edge="${name}",exporter="otlp_grpc/hub"}`
@@ -66,8 +66,8 @@ const edgeStatus = async (http: Http, stores: Stores, edge: EdgeCluster, fault: 
     openness(edge, fault),
     ask(`time() - (max(timestamp(${heard})) or max(max_over_time(timestamp(${heard})[1h:15s])))`),
     ask(`sum(otelcol_exporter_queue_size${of})`),
-    orElse<{pem?: string | undefined; problem?: EdgeStatus['problem']}>(
-      leafNow().then((pem) => ({pem})),
+    orElse<{leaves?: readonly Hand[]; problem?: EdgeStatus['problem']}>(
+      leavesNow().then((leaves) => ({leaves})),
       ({code, message}) => ({problem: {code, message}}),
     ),
     ...signals.map(async (signal): Promise<Flow> => {
@@ -75,7 +75,10 @@ const edgeStatus = async (http: Http, stores: Stores, edge: EdgeCluster, fault: 
       return sent === undefined ? 'unknown' : sent > 0 ? 'sending' : 'idle'
     }),
   ])
-  const certificate = readCertificate(leaf.pem ?? '')
+  // of several the one that ends first
+  const [certificate] = (leaf.leaves ?? [])
+    .flatMap((hand) => readCertificate(hand.leaf ?? '') ?? [])
+    .toSorted((a, b) => Date.parse(a.validTo) - Date.parse(b.validTo))
   return {
     name,
     ok: freshSeconds !== undefined && freshSeconds < silentSeconds,

@@ -6,8 +6,10 @@ import {nobodyFile} from '../trust/bundle.ts'
 import {edgesKnown, entryOf} from '../trust/register.ts'
 import type {Known} from './certificate.ts'
 
-/** The issuers of the edges that the hub knows: fingerprints by name. */
-export type Register = {readonly edges: ReadonlyMap<string, string>; readonly nobody: string | undefined} | {readonly unknown: string}
+/** The issuers of the edges that the hub knows, and those of before that are not retired yet: fingerprints by name. */
+export type Register =
+  | {readonly edges: ReadonlyMap<string, string>; readonly retiring: ReadonlyMap<string, string>; readonly nobody: string | undefined}
+  | {readonly unknown: string}
 
 const fingerprintOf = (pem: string | undefined): string | undefined => readCertificate(pem ?? '')?.fingerprint256
 
@@ -17,15 +19,14 @@ export const registerOf = async (hub: HubCluster, passwordFile: string | undefin
     return {unknown: `the register needs the password of the administrator on ${hub.name} (--password-file)`}
   const [names, nobody] = await Promise.all([edgesKnown(hub.vault), hub.read('gateway', nobodyFile)])
   const entries = await Promise.all(names.map(async (name) => [name, await entryOf(hub.vault, name)] as const))
-  return {
-    edges: new Map(
+  const fingerprints = (field: 'issuer' | 'retiring') =>
+    new Map(
       entries.flatMap(([name, entry]) => {
-        const fingerprint = fingerprintOf(entry.issuer)
+        const fingerprint = fingerprintOf(entry[field])
         return fingerprint === undefined ? [] : [[name, fingerprint]]
       }),
-    ),
-    nobody: fingerprintOf(nobody),
-  }
+    )
+  return {edges: fingerprints('issuer'), retiring: fingerprints('retiring'), nobody: fingerprintOf(nobody)}
 }
 
 /** One CA in the gateway's trust bundle, and whose it is; without a certificate, one that is missing there or cannot be read. */
@@ -40,6 +41,13 @@ const ofEdge = (name: string) => ({
   which: name,
   renewedBy: `lkeobs edge join ${name}`,
   stops: `${name} cannot send`,
+})
+/** Trusted until the rotation that is under way has come to its end. */
+const ofRetiring = (name: string) => ({
+  of: 'trusted issuer of before',
+  which: name,
+  renewedBy: `lkeobs certs rotate --issuer ${name}`,
+  stops: `${name} cannot send with a leaf of before`,
 })
 const ofNobody = {of: 'trusted nobody', renewedBy: 'nobody', stops: 'nothing: it lets nobody in'}
 const ofWhoever = (subject: string) => ({
@@ -61,10 +69,12 @@ export const membersOf = (pem: string, register: Register, edges: readonly Pick<
       return edge ? {whose: ofEdge(edge.name), certificate} : {whose: ofWhoever(subject), certificate, why: 'of no edge in the fleet file'}
     }
     if (certificate.fingerprint256 === register.nobody) return {whose: ofNobody, certificate}
-    const [name] = [...register.edges].find(([, fingerprint]) => fingerprint === certificate.fingerprint256) ?? []
-    return name === undefined
-      ? {whose: ofWhoever(subject), certificate, why: 'of no edge in the register'}
-      : {whose: ofEdge(name), certificate}
+    const inList = (list: ReadonlyMap<string, string>) =>
+      [...list].find(([, fingerprint]) => fingerprint === certificate.fingerprint256)?.[0]
+    const [name, retiring] = [inList(register.edges), inList(register.retiring)]
+    if (name !== undefined) return {whose: ofEdge(name), certificate}
+    if (retiring !== undefined) return {whose: ofRetiring(retiring), certificate}
+    return {whose: ofWhoever(subject), certificate, why: 'of no edge in the register'}
   })
   const there = new Set(all.map((certificate) => certificate?.fingerprint256))
   const missing = 'unknown' in register ? [] : [...register.edges].filter(([, fingerprint]) => !there.has(fingerprint))

@@ -1,5 +1,5 @@
 import type {Release} from '../components/release.ts'
-import type {Code} from '../errors.ts'
+import {type Code, LkeobsError} from '../errors.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
 
 /** Shows one line while a step works or waits: progress that the next line replaces, or a `lasting` remark that stays. */
@@ -50,6 +50,8 @@ export type Plan = {
   /** What it does, in one sentence, for the first line on the screen. */
   readonly title: string
   readonly steps: readonly Task[]
+  /** What to type once members of an independent group have failed and were mended; the command itself unless given. */
+  again?(members: readonly string[]): string
 }
 
 export const isGroup = (task: Task): task is Group => 'steps' in task
@@ -64,4 +66,31 @@ export type Outcome = {
   readonly durationMs: number
   /** What a person should know although it went well. */
   readonly remarks?: readonly string[]
+}
+
+/** A step that failed. */
+export type Failed = {
+  /** The member of an independent group that it is of: an edge. Left out where there is no such group. */
+  readonly member?: string
+  readonly step: string
+  readonly code: Code
+  readonly message: string
+  /** Commands to type next. */
+  readonly next: readonly string[]
+}
+
+/** A run that did not come to its end, with what became of its steps until then. */
+export class RunFailed extends LkeobsError {
+  readonly outcomes: readonly Outcome[]
+  readonly failed: readonly Failed[]
+
+  constructor(
+    code: Code,
+    what: string,
+    {outcomes, failed, ...options}: ConstructorParameters<typeof LkeobsError>[2] & Pick<RunFailed, 'outcomes' | 'failed'>,
+  ) {
+    super(code, what, options)
+    this.outcomes = outcomes
+    this.failed = failed
+  }
 }

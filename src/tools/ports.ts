@@ -58,18 +58,24 @@ const socketsOf = (pid: number): ReadonlySet<string> => {
 
 const established = '01'
 
-/** The TCP connections that a process has to a remote port, each by its local port; undefined where that cannot be seen (proc(5)). */
+/** The connections to a remote port in what /proc/net/tcp and /proc/net/tcp6 say, each by its local port, with its inode (proc(5)). */
+export const connectionsIn = (table: string, port: number): readonly {readonly port: number; readonly inode: string}[] => {
+  const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  return table
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[2]?.endsWith(remote) && fields[3] === established)
+    .map((fields) => ({port: Number.parseInt(fields[1]?.split(':')[1] ?? '', 16), inode: fields[9] ?? ''}))
+}
+
+/** The TCP connections that a process has to a remote port, each by its local port; undefined where that cannot be seen. */
 export const connectionsTo = (pid: number, port: number): readonly number[] | undefined => {
   if (process.platform !== 'linux') return undefined
   const own = socketsOf(pid)
-  const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((file) =>
-    readFileSync(file, 'latin1')
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .filter((fields) => fields[2]?.endsWith(remote) && fields[3] === established && own.has(fields[9] ?? ''))
-      .map(([, local = '']) => Number.parseInt(local.split(':')[1] ?? '', 16)),
-  )
+  return ['/proc/net/tcp', '/proc/net/tcp6']
+    .flatMap((file) => connectionsIn(readFileSync(file, 'latin1'), port))
+    .filter(({inode}) => own.has(inode))
+    .map((connection) => connection.port)
 }
 
 /** argv[0]; the name in comm may be that of a thread. */

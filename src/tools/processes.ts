@@ -31,6 +31,8 @@ export type Processes = {
   start(launch: Launch): Promise<void>
   /** SIGTERM, then SIGKILL after `graceMs`. Nothing to stop is fine. Throws LKO-3006 where it stays. */
   stop(record: string, graceMs: number): Promise<void>
+  /** SIGHUP: it reads its files again. Nothing to tell is fine. */
+  reload(record: string): Promise<void>
   /** Who listens on the TCP port of this machine; undefined when it is free. */
   holder(port: number): Promise<Holder | undefined>
   /** The TCP connections that a process has to a remote port, each by its local port; undefined where that cannot be seen. */
@@ -141,6 +143,11 @@ const stop = async (record: string, graceMs: number): Promise<void> => {
   await rm(record, {force: true})
 }
 
+const reload = async (record: string): Promise<void> => {
+  const running = await find(record)
+  if (running) process.kill(running.pid, 'SIGHUP')
+}
+
 const usage = (pid: number): {residentBytes: number; upMs: number} | undefined => {
   const fields = statOf(pid)
   if (fields === undefined) return undefined
@@ -149,7 +156,19 @@ const usage = (pid: number): {residentBytes: number; upMs: number} | undefined =
   return {residentBytes: Number(resident ?? 0) * 1024, upMs: (bootSeconds - Number(fields[19]) / ticksPerSecond) * 1000}
 }
 
-export const createProcesses = (): Processes => ({find, start, stop, holder, connectionsTo, freePorts, usage, tail, overgrown, cutShort})
+export const createProcesses = (): Processes => ({
+  find,
+  start,
+  stop,
+  reload,
+  holder,
+  connectionsTo,
+  freePorts,
+  usage,
+  tail,
+  overgrown,
+  cutShort,
+})
 
 export const dryProcesses = (processes: Processes, record: (line: string) => void): Processes => {
   // CLUSTER/run/COMPONENT
@@ -161,6 +180,9 @@ export const dryProcesses = (processes: Processes, record: (line: string) => voi
     },
     async stop(file) {
       if (await processes.find(file)) record(`stop ${name(file)}`)
+    },
+    async reload(file) {
+      if (await processes.find(file)) record(`kill -HUP ${name(file)}`)
     },
     async cutShort(log) {
       record(`cp ${log} ${log}.1 && truncate -s 0 ${log}`)

@@ -26,10 +26,10 @@ export const readCertificate = (pem: string): X509Certificate | undefined => {
 
 /** The certificates of a PEM text, each as it stands there. */
 export const splitPem = (pem: string): readonly string[] =>
-  [...pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(([one]) => `${one}\n`)
-/** The certificates of a PEM text, one after the other; undefined for one that does not parse. */
-export const certificatesIn = (pem: string): readonly (X509Certificate | undefined)[] =>
-  (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).map(readCertificate)
+  (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).map((one) => `${one}\n`)
+
+/** The same, read; undefined for one that does not parse. */
+export const certificatesIn = (pem: string): readonly (X509Certificate | undefined)[] => splitPem(pem).map(readCertificate)
 
 /** Whether `certificate` was signed by `issuer` and is valid now. */
 export const isSignedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>

@@ -1,5 +1,6 @@
 import {expect, test} from 'vitest'
 import {applied} from '../../src/platforms/kubernetes/applied.ts'
+import {askedOfOperator} from '../../src/platforms/kubernetes/leaf.ts'
 import {networkPolicies} from '../../src/platforms/kubernetes/network-policies.ts'
 import {
   canary,
@@ -17,7 +18,7 @@ import type {Step} from '../../src/steps/step.ts'
 import type {KubeObject} from '../../src/tools/kube/kube.ts'
 import {useServer} from './server.ts'
 import {settle} from './settle.ts'
-import {carriedOut, define, noDefinitions, permit, siteOn} from './site.ts'
+import {carriedOut, define, live, noDefinitions, permit, siteOn} from './site.ts'
 
 const request = '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n'
 const leaf = {commonName: 'edge-1', ttlSeconds: 86_400, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
@@ -146,3 +147,26 @@ for (const role of ['hub', 'edge'] as const) {
     ])
   })
 }
+
+test('a leaf that was asked for anew is another wish to the operator, and the same to us', async ({skip}) => {
+  skip(noDefinitions !== undefined, noDefinitions)
+  const site = siteOn(servers.edge(), {role: 'edge', user: 'permitted'})
+  const step = applied(site, 'leaf', 'leaf.yaml', wishes.edge.leaf)
+  type Asked = KubeObject & {readonly spec: {readonly destination: {readonly annotations?: object}}}
+  const asked = () =>
+    live<Asked>(site, {apiVersion: 'secrets.hashicorp.com/v1beta1', kind: 'VaultDynamicSecret'}, 'agent-leaf', 'lkeobs-node')
+  const before = await asked()
+  await askedOfOperator(site, 'agent')
+  const after = await asked()
+  expect(Number(after.metadata['generation'])).toBe(Number(before.metadata['generation']) + 1)
+  const {annotations, ...destination} = after.spec.destination
+  expect({...after.spec, destination}).toEqual(before.spec)
+  expect(Object.keys(annotations ?? {})).toEqual(['lkeobs.io/asked-at'])
+  const written = await servers.edge().writes('permitted', async () => {
+    expect((await carriedOut(step)).map(({state}) => state)).toEqual(['already so'])
+  })
+  expect(written).toEqual([])
+  // what is put back does not take it away either: that would be a further leaf
+  await site.kube.apply(wishes.edge.leaf, {file: 'leaf.yaml'})
+  expect((await asked()).metadata['generation']).toBe(after.metadata['generation'])
+})

@@ -57,6 +57,8 @@ export const kubeOf = ({objects = [], version = 'v1.37.2', aheadMs = 0, may = ()
     forward: nobody,
     exec: nobody,
     apply: nobody,
+    patch: nobody,
+    debug: nobody,
     remove: nobody,
     nudge: nobody,
   }

@@ -4,7 +4,9 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
 import {createX509} from '../../src/tools/x509.ts'
 import {containersOf, notRestricted, type PodSpec} from '../components/restricted.ts'
-import {document, type Ended, eventually, lkeobs} from '../lab/cli.ts'
+import type {Rotated} from '../../src/trust/rotation.ts'
+import type {Proof} from '../../src/verify/proof/prove.ts'
+import {document, type Ended, eventually, lkeobs, start} from '../lab/cli.ts'
 import {auditOf} from './audit.ts'
 import {
   apply,
@@ -504,6 +506,100 @@ describe.skipIf(missing)('on two clusters', () => {
       const own = new Set((await leavesOf('hub', 'lkeobs', 'gateway')).map(serialOf))
       expect(own.size).toBeGreaterThan(1)
       expect(await serials(await endpoint(), await hubRoot(), 40)).toEqual(own)
+    })
+  })
+
+  describe('leaves are exchanged', () => {
+    type Rotation = Proof & {
+      ok: boolean
+      rotated: Rotated[]
+      propagationMs: {p50: number; p95: number; max: number}
+      steps: Outcome[]
+    }
+    const none = {metrics: 0, logs: 0, traces: 0}
+    type Containers = {name: string; restartCount: number}[]
+    type Pods = {
+      items: {
+        metadata: {name: string; uid: string}
+        spec: {ephemeralContainers?: {name: string}[]}
+        status: {containerStatuses?: Containers; initContainerStatuses?: Containers}
+      }[]
+    }
+    /** Who runs, and how often each container was started again. */
+    const running = async () => {
+      const all = await Promise.all((['hub', 'edge'] as const).map((cluster) => get<Pods>(cluster, 'pods', '-A')))
+      return all
+        .flatMap(({items}) => items)
+        .map(({metadata: {name, uid}, status: {containerStatuses = [], initContainerStatuses = []}}) => {
+          const restarts = [...initContainerStatuses, ...containerStatuses].map((one) => `${one.name} ${one.restartCount}`)
+          return `${name} ${uid} ${restarts.join(' ')}`
+        })
+        .toSorted()
+    }
+    const rotated = async (...args: readonly string[]) => {
+      const before = await running()
+      const ended = await cli('certs', 'rotate', ...args, '--prove', '--json')
+      const rotation = succeeded<Rotation>(ended)
+      expect(rotation).toMatchObject({ok: true, lost: none, refused: none})
+      expect(rotation.sent.logs).toBeGreaterThan(50)
+      expect(rotation.stored).toEqual(rotation.sent)
+      expect(await running()).toEqual(before)
+      for (const one of rotation.rotated) expect(one.after, one.pod).not.toBe(one.before)
+      return rotation
+    }
+    const agents = async () => (await podsOf('edge', 'lkeobs-node', 'agent')).map(({name}) => name)
+    const serialsNow = async () => (await leavesOf('edge', 'lkeobs-node', 'agent')).map(serialOf)
+
+    test('under traffic: nothing is lost, no pod is started anew, every agent shows its new leaf within a minute', async () => {
+      const {rotated: all, propagationMs, steps, sent} = await rotated('--all')
+      const ofEdge = all.filter(({cluster}) => cluster === 'edge-1')
+      expect(ofEdge.map(({pod}) => pod)).toEqual(await agents())
+      expect(ofEdge.map(({after}) => after)).toEqual(await serialsNow())
+      const ofHub = new Set(all.filter(({cluster}) => cluster === 'hub').map(({after}) => after))
+      expect(await serials(await endpoint(), await hubRoot())).toEqual(ofHub)
+      const tookMs = steps.filter(({title}) => /agent on edge-1/.test(title)).reduce((sum, {durationMs}) => sum + durationMs, 0)
+      expect(tookMs).toBeLessThan(60_000)
+      expect(propagationMs.max).toBeLessThan(60_000)
+      note('a new leaf asked for until every agent shows it', tookMs)
+      const {p50, p95, max} = propagationMs
+      note('from its Secret or file to the wire: p50, p95, slowest', [p50, p95, max].map((ms) => `${(ms / 1000).toFixed(1)} s`).join(', '))
+      note('lost meanwhile, of each signal', `0 of ${sent.logs}`)
+      succeeded(await cli('verify', '--all', '--json'))
+    }, 200_000)
+
+    test('killed with -9 anywhere, the next run completes it, and what looks into a pod is made once', async () => {
+      for (const ms of [1500, 3000]) {
+        const killed = start(folder, ['certs', 'rotate', '--edge', 'edge-1'])
+        await sleep(ms)
+        killed.child.kill('SIGKILL')
+        await killed.ended
+      }
+      const before = await serialsNow()
+      const run = succeeded<Rotation>(await cli('certs', 'rotate', '--edge', 'edge-1', '--json'))
+      expect(run.rotated.map(({after}) => after)).toEqual(await serialsNow())
+      expect(await serialsNow()).not.toEqual(before)
+      const {items} = await get<Pods>('edge', 'pods', '-n', 'lkeobs-node', '-l', 'app.kubernetes.io/instance=agent')
+      for (const {spec} of items)
+        expect((spec.ephemeralContainers ?? []).map(({name}) => name)).toEqual(parts.secretsOperator ? ['lkeobs-look'] : [])
+    }, 200_000)
+
+    test('another issuer of the edge, under traffic', async () => {
+      const [stolen = ''] = await leavesOf('edge', 'lkeobs-node', 'agent')
+      const {rotated: all} = await rotated('--issuer', 'edge-1')
+      expect(all.map(({pod}) => pod)).toEqual(await agents())
+      const [at, ca] = [await endpoint(), await hubRoot()]
+      await eventually(
+        'the leaf of before is let in no longer',
+        async () => refused.test((await knock(at, {ca, cert: stolen, key: stolen})).verdict),
+        60_000,
+      )
+    }, 200_000)
+
+    test.each([
+      ['hub init', ['hub', 'init']],
+      ['edge join', ['edge', 'join', 'edge-1']],
+    ])('%s finds nothing to do afterwards', async (_, args) => {
+      expect(changed(succeeded<Run>(await cli(...args, '--json')))).toEqual([])
     })
   })
 

@@ -110,8 +110,10 @@ test('a preview lists every step and leaves the world as it is', async () => {
   const plan = hubIn({tools: dryTools(world.tools, recorder.record)})
   const previews = await preview(plan, recorder)
   expect(previews.map(({title}) => title)).toEqual(flatten(plan.steps).map(({title}) => title))
-  // where there is no leaf, none is for the wrong name; where there are no logs, none is too large
+  // where no node runs, none shows another certificate; where there is no leaf, none is for the wrong name; where there are no
+  // logs, none is too large
   expect(previews.filter(({state}) => state === 'holds').map(({title}) => title)).toEqual([
+    ...[0, 1, 2].map((node) => `no certificate shown by vault-${node} on hub but the one in its hands`),
     'no leaf on hub for other names or of another issuer',
     'logs on hub within their limit',
   ])

@@ -131,6 +131,8 @@ const cluster = (objects: readonly KubeObject[], logs: readonly string[] = [], a
     forward: never,
     exec: never,
     apply: never,
+    patch: never,
+    debug: never,
     nudge: never,
     clockAhead: () => Promise.resolve(ahead),
     remove: never,

@@ -11,6 +11,8 @@ import {type CertificateKind, certificateOf, isDue, type Known} from '../../src/
 import {certificatesText} from '../../src/status/certificates-text.ts'
 import {type FleetCertificates, fleetCertificates} from '../../src/status/certificates.ts'
 import {createX509, readCertificate} from '../../src/tools/x509.ts'
+import {trusted} from '../../src/trust/bundle.ts'
+import {amend} from '../../src/trust/register.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
 const x509 = createX509()
@@ -192,6 +194,29 @@ describe('a lab', () => {
     ])
     expect(screen(found)).toContain('✖ hub: trusted stranger lkeobs edge edge-1: of no edge in the register.')
     expect(screen(found)).toMatch(/\n› lkeobs edge join edge-2\n› lkeobs hub init$/)
+  })
+
+  test('an issuer of before is trusted until its rotation has come to its end, and is called what it is', async () => {
+    const {world, fleet} = await opened(lab)
+    const before = await x509.createCa({commonName: 'lkeobs edge edge-1', days: 365, pathLength: 0})
+    await amend(fleet.hub.vault, 'edge-1', {retiring: before.certificate})
+    await trusted(fleet.hub, fleet.hub.vault).apply(() => undefined)
+    const found = await fleetCertificates(fleet, {warnMs})
+    expect(found.ok).toBe(true)
+    expect(told(found)).toContain('hub: trusted issuer of before edge-1 mounted valid')
+    expect(told(found)).toContain('hub: trusted issuer edge-1 mounted valid')
+    expect(world.files.get(path.join(world.folder, 'hub/gateway/clients.pem'))?.split('BEGIN')).toHaveLength(5)
+  })
+
+  test('while a root CA is exchanged there are two', async () => {
+    const {world, fleet} = await opened(lab)
+    const file = path.join(world.folder, 'hub/ca/ca.pem')
+    const second = await x509.createCa({commonName: 'lkeobs root hub', days: 3650, pathLength: 2})
+    world.files.set(file, (world.files.get(file) ?? '') + second.certificate)
+    expect(told(await fleetCertificates(fleet, {warnMs})).filter((row) => row.startsWith('hub: root'))).toEqual([
+      'hub: root CA mounted valid',
+      'hub: root CA mounted valid',
+    ])
   })
 
   test('a chain that ends in another CA than the issuer in Vault is told', async () => {

@@ -4,7 +4,7 @@ import {expect, test} from 'vitest'
 import {type Code, LkeobsError} from '../../src/errors.ts'
 import {createRecorder, preview, previewText} from '../../src/steps/preview.ts'
 import {run} from '../../src/steps/run.ts'
-import type {Group, Plan, Step, Task} from '../../src/steps/step.ts'
+import {type Group, type Plan, RunFailed, type Step, type Task} from '../../src/steps/step.ts'
 
 const planOf = (...steps: readonly Task[]): Plan => ({command: 'some plan', title: 'Some plan.', steps})
 
@@ -131,6 +131,41 @@ test('edges are independent: all that fail are named, the others are finished, a
     next: ['less edge-1.log', 'df -h', 'lkeobs some plan          (goes on from there)', 'lkeobs explain LKO-8001'],
   })
   expect(applied.toSorted()).toEqual(['Vault of edge-1', 'Vault of edge-2', 'Vault of edge-4', 'agent of edge-2', 'hub'])
+})
+
+test('what failed is told by edge, beside what became of the others; what is typed next may name them', async () => {
+  const {step, failing} = stepsNoting()
+  const edge = (name: string, ...steps: readonly Step[]): Group => ({title: name, steps})
+  const error = await failureOf({
+    ...planOf({
+      title: 'edges',
+      independent: 'LKO-8001',
+      steps: [edge('edge-1', step('a')), edge('edge-2', failing('b', 'LKO-3003', ['less b.log'])), edge('edge-3', failing('c'))],
+    }),
+    again: (members) => `some plan ${members.join(' ')}`,
+  })
+  expect(error).toBeInstanceOf(RunFailed)
+  expect(error).toMatchObject({
+    failed: [
+      {member: 'edge-2', step: 'b', code: 'LKO-3003', message: 'b is broken', next: ['less b.log']},
+      {member: 'edge-3', step: 'c', code: 'LKO-4003', message: 'c is broken', next: []},
+    ],
+    outcomes: [
+      {title: 'a', state: 'done'},
+      {title: 'b', state: 'failed'},
+      {title: 'c', state: 'failed'},
+    ],
+    next: ['less b.log', 'lkeobs some plan edge-2 edge-3', 'lkeobs explain LKO-8001'],
+  })
+})
+
+test('where something failed that is of no edge, the whole is typed again', async () => {
+  const {failing} = stepsNoting()
+  const error = await failureOf({...planOf(failing('hub')), again: () => 'another'})
+  expect(error).toMatchObject({
+    next: ['lkeobs some plan          (goes on from there)', 'lkeobs explain LKO-4003'],
+    failed: [{step: 'hub'}],
+  })
 })
 
 test("the failure of a single edge is that edge's", async () => {

@@ -163,18 +163,21 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
     async VaultDynamicSecret(context, data, object) {
       type Spec = {mount: string; path: string; params: Text; destination: {name: string; transformation: {templates: Fields}}}
       const {mount, path, params, destination} = object['spec'] as Spec
-      const {namespace} = object.metadata
-      if (secretIn(data, namespace, destination.name)) return
+      const {namespace, generation} = object.metadata
+      // it asks anew whenever what is wished for has changed
+      if (secretIn(data, namespace, destination.name) && fieldsOf(object['status'])['lastGeneration'] === generation) return
       const content = await leaf({context, path: `${mount}/${path}`, params})
-      if (content !== undefined)
-        makeSecret(
-          data,
-          namespace,
-          destination.name,
-          Object.fromEntries(Object.keys(destination.transformation.templates).map((file) => [file, content])),
-        )
+      if (content === undefined) return
+      data.set(keyOfObject(object), {...object, status: {lastGeneration: generation}})
+      makeSecret(
+        data,
+        namespace,
+        destination.name,
+        Object.fromEntries(Object.keys(destination.transformation.templates).map((file) => [file, content])),
+      )
     },
   }
+  let looks = 40_000
   const settling = new Map<string, Promise<void>>()
   /** What controllers do, done before anybody looks; one after the other, or two would make the same key. */
   const settled = async (context: string): Promise<ClusterData> => {
@@ -225,8 +228,16 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         const pods = 'pod' in to ? [to.pod] : readyPods(data, to.namespace, to.labels).map(({metadata}) => metadata.name)
         return `${pods[0] ?? 'nobody'}.${context}:${to.port}`
       },
-      async exec() {
-        throw new Error('nothing was said about a command in a pod')
+      async exec({namespace, pod: name, container}, command) {
+        if (!command.join(' ').includes('/proc/net/tcp')) throw new Error('nothing was said about this command in a pod')
+        const data = await settled(context)
+        const pod = data.get(keyOf({apiVersion: 'v1', kind: 'Pod'}, name, namespace))
+        const isThere = pod && statusesIn(pod).some((status) => fieldsOf(status)['name'] === container)
+        if (!isThere) throw new LkeobsError('LKO-4003', `there is no container ${container} in ${name}`)
+        // its collector dials anew between any two looks
+        const port = (looks++).toString(16).padStart(4, '0').toUpperCase()
+        const pem = secretIn(data, namespace, 'agent-leaf')?.['leaf.pem'] ?? ''
+        return `${pem.slice(0, pem.indexOf(end) + end.length)}\n 0: 0A664D0A:${port} 01014D0A:10DD 01 0:0 0:0 0 0 0 0\n`
       },
       async apply(objects, options) {
         const data = dataOf(context)
@@ -234,6 +245,23 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         noSecretIn(JSON.stringify(objects))
         record(lines.apply(target, options))
         for (const object of objects) put(data, object)
+      },
+      async patch(ref, fields, subresource) {
+        const data = dataOf(context)
+        // when it was asked for differs in each run
+        record(lines.patch(target, ref, fields, subresource).replace(/"20\d\d-[^"]+Z"/, '"‹now›"'))
+        const live = data.get(keyOf(ref, ref.name, ref.namespace))
+        if (!live) throw new LkeobsError('LKO-4003', `${ref.kind} "${ref.name}" not found`)
+        put(data, merged(live, fields) as KubeObject)
+      },
+      async debug(looker) {
+        const data = dataOf(context)
+        record(lines.debug(target, looker))
+        const {namespace, pod: name, container} = looker
+        const pod = data.get(keyOf({apiVersion: 'v1', kind: 'Pod'}, name, namespace))
+        if (!pod) throw new LkeobsError('LKO-4003', `pods "${name}" not found`)
+        const ephemeralContainerStatuses = [...statusesIn(pod), {name: container, state: {running: {}}}]
+        data.set(keyOfObject(pod), {...pod, status: {...fieldsOf(pod['status']), ephemeralContainerStatuses}})
       },
       async remove(ref) {
         const data = dataOf(context)
@@ -243,7 +271,12 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
       },
       async nudge(pods, annotation) {
         // what was handed has other keys in each run
-        record(lines.nudge(target, pods, annotation).replace(/handed=\w+/, 'handed=‹digest›'))
+        record(
+          lines
+            .nudge(target, pods, annotation)
+            .replace(/handed=\w+/, 'handed=‹digest›')
+            .replace(/rotated=\d+/, 'rotated=‹now›'),
+        )
       },
     }
   }
@@ -357,6 +390,13 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         [...clusters].map(([context, data]) => [context, [...data.keys()].filter((key) => !key.includes('helm.release')).toSorted()]),
       ),
   }
+}
+
+const end = '-----END CERTIFICATE-----'
+
+const statusesIn = (pod: KubeObject): readonly unknown[] => {
+  const {ephemeralContainerStatuses: all = []} = fieldsOf(pod['status']) as {readonly ephemeralContainerStatuses?: readonly unknown[]}
+  return all
 }
 
 const nameOfFile = (file: string) => {

@@ -26,7 +26,13 @@ export const fleetOf = (text: string): FleetFile => ({fleet: parseFleet(text, fl
 
 const binaries: Readonly<Record<string, string>> = {openbao: 'bao'}
 
-type Process = Launch & {readonly pid: number; alive: boolean; readonly listens: readonly string[]}
+type Process = Launch & {
+  readonly pid: number
+  alive: boolean
+  readonly listens: readonly string[]
+  /** Vault's certificate, as it read it when it started or was told to. */
+  certificate: string
+}
 
 /** What a program listens on and which files it cannot start without, by its own configuration. */
 const configured = ({file, args}: Launch, read: (file: string) => string): {listens: readonly string[]; needs: readonly string[]} => {
@@ -168,11 +174,17 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     return {data, certificate: node.certificate}
   }
 
+  const certificateOf = (launch: Launch): string => {
+    if (path.basename(launch.file) !== 'bao') return ''
+    const {listener} = JSON.parse(configOf(launch)) as Partial<VaultConfig>
+    return files.get(listener?.[0].tcp.tls_cert_file ?? '') ?? ''
+  }
+
   /** The node that listens there, with the data it shares with those it joined. */
   const vaultAt = (address: string): {data: VaultData | undefined; certificate: string; seal: string | undefined} | undefined => {
     const node = running().find(({file, listens}) => path.basename(file) === 'bao' && listens.includes(address.replace('https://', '')))
     if (!node) return undefined
-    const {storage, listener, initialize, seal} = JSON.parse(configOf(node)) as VaultConfig
+    const {storage, initialize, seal} = JSON.parse(configOf(node)) as VaultConfig
     const {path: folder, node_id: id, retry_join: peers} = storage.raft
     if (!vaults.has(folder) && initialize) {
       vaults.set(
@@ -188,7 +200,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     const data = vaults.get(folder)
     if (data) files.set(path.join(folder, 'raft.db'), '')
     data?.members.add(id)
-    return {data, certificate: files.get(listener[0].tcp.tls_cert_file) ?? '', seal: Object.keys(seal?.[0] ?? {})[0]}
+    return {data, certificate: node.certificate, seal: Object.keys(seal?.[0] ?? {})[0]}
   }
 
   /** What a process shows who connects there; undefined where none listens. */
@@ -380,7 +392,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           const taken = listens.filter((address) => running().some((other) => other.listens.includes(address)))
           const missing = needs.filter((file) => !files.has(file))
           const alone = taken.length === 0 && missing.length === 0
-          processes.set(launch.record, {...launch, pid: (pids += 1), alive: alone, listens})
+          processes.set(launch.record, {...launch, pid: (pids += 1), alive: alone, listens, certificate: certificateOf(launch)})
           files.set(launch.record, '')
           files.set(launch.log, alone ? '' : `taken: ${taken.join(', ')} missing: ${missing.join(', ')}`)
           if (launch.args[0] === 'agent') await keepLeaf(launch)
@@ -390,6 +402,11 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           if (found?.alive && files.has(at)) record(`stop ${path.dirname(path.dirname(at))}/${path.basename(at)}`)
           if (found) found.alive = false
           files.delete(at)
+        },
+        async reload(at) {
+          record(`reload ${path.dirname(path.dirname(at))}/${path.basename(at)}`)
+          const found = processes.get(at)
+          if (found) found.certificate = certificateOf(found)
         },
         overgrown: reading(() => []),
         async cutShort(log) {

@@ -1,40 +1,36 @@
-import {Flags, type Interfaces} from '@oclif/core'
-import {checkHub, edgeOf, edgesOf, type Fleet} from '../../clusters.ts'
-import {signals} from '../../collector/config.ts'
+import {Flags} from '@oclif/core'
 import {LkeobsCommand, passwordFlags} from '../../command.ts'
-import {duration} from '../../output.ts'
-import {certsRotate, checkRotatable, issuerRotate} from '../../plans/certs-rotate.ts'
 import {lockOf} from '../../platforms/local/index.ts'
-import {rootRollback, rootRotate, rootRotationOf} from '../../plans/root-rotate.ts'
-import {rootPhaseText, rotationText} from '../../status/rotation-text.ts'
-import type {Tools} from '../../tools/index.ts'
-import {percentile, type Rotated} from '../../trust/rotation.ts'
-import type {Proof} from '../../verify/proof/prove.ts'
-import {type Proving, provingOf} from '../../verify/proof/proving.ts'
-import {proofText} from '../../verify/proof/text.ts'
+import {rotationOf} from '../../plans/certs-rotate.ts'
+import {rootRotationOf} from '../../plans/root-rotate.ts'
+import {pageOf, rootPhaseText, rotationResult} from '../../status/rotation.ts'
+import type {RunFailed} from '../../steps/step.ts'
+import type {Rotated} from '../../trust/rotation.ts'
+import {provingOf, unproven} from '../../verify/proof/proving.ts'
 
 export default class CertsRotate extends LkeobsCommand {
   static override summary = 'Renew leaves now, without a restart, or exchange the root CA; done when what is new is in use on the wire.'
   static override description =
-    'Each leaf is asked for anew, and then watched: the gateway until it shows the new one to who dials it, an agent until every connection it has was made with it. The old leaf stays good until its end, so nothing that is under way is refused. Edges are rotated side by side; one that fails does not stop the others, and the exit code is 8. With --root the root CA of the hub is exchanged: first both are trusted, then the new one signs everything anew, then the old one is trusted no longer; each phase is seen to hold before the next begins. Killed in any phase and run again, it goes on from there.'
+    'Each leaf is asked for anew, and then watched: the gateway until it shows the new one to who dials it, an agent until every connection it has was made with it. The old leaf stays good until its end, so nothing that is under way is refused. Edges are rotated side by side; one that fails does not stop the others, and the exit code is 8. With --vault the nodes of Vault get other certificates, and take them up one after the other without a restart. With --root the root CA of the hub is exchanged: first both are trusted, then the new one signs everything anew, then the old one is trusted no longer; each phase is seen to hold before the next begins. Killed in any phase and run again, it goes on from there.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --all',
     '<%= config.bin %> <%= command.id %> --edge edge-1 --edge edge-2',
     '<%= config.bin %> <%= command.id %> --all --prove --report rotation.html',
     '<%= config.bin %> <%= command.id %> --gateway',
     '<%= config.bin %> <%= command.id %> --issuer edge-1',
+    '<%= config.bin %> <%= command.id %> --vault',
     '<%= config.bin %> <%= command.id %> --root',
   ]
 
   static override flags = {
     ...passwordFlags,
-    all: Flags.boolean({description: 'the gateway and every edge', exclusive: ['edge', 'gateway', 'root'], env: 'LKEOBS_ALL'}),
+    all: Flags.boolean({description: 'the gateway and every edge', exclusive: ['edge', 'gateway', 'root', 'vault'], env: 'LKEOBS_ALL'}),
     concurrency: Flags.integer({description: 'how many edges at once', default: 10, min: 1, max: 50, env: 'LKEOBS_CONCURRENCY'}),
     edge: Flags.string({description: 'this edge; may be given again', multiple: true, env: 'LKEOBS_EDGE', helpValue: 'NAME'}),
     gateway: Flags.boolean({description: 'the gateway', env: 'LKEOBS_GATEWAY'}),
     issuer: Flags.string({
       description: 'the issuer of this edge, and its leaf',
-      exclusive: ['all', 'edge', 'gateway', 'root'],
+      exclusive: ['all', 'edge', 'gateway', 'root', 'vault'],
       env: 'LKEOBS_ISSUER',
       helpValue: 'NAME',
     }),
@@ -64,105 +60,47 @@ export default class CertsRotate extends LkeobsCommand {
       env: 'LKEOBS_ROOT',
     }),
     status: Flags.boolean({description: 'with --root: only say in which phase it is', dependsOn: ['root'], env: 'LKEOBS_STATUS'}),
+    vault: Flags.boolean({
+      description: "the certificates of Vault's nodes, of the hub and of every edge; with --edge only of these",
+      exclusive: ['gateway', 'root'],
+      env: 'LKEOBS_VAULT',
+    }),
   }
 
   async run(): Promise<void> {
     const {flags} = await this.parse(CertsRotate)
-    const {issuer} = flags
-    if (!flags.all && !flags.gateway && !flags.root && flags.edge === undefined && issuer === undefined)
-      this.error('What is to be rotated? --all, --gateway, --edge NAME, --issuer NAME, or --root.', {exit: 2})
+    const rotation = rotationOf(flags)
+    if (!rotation) this.error('What is to be rotated? --all, --gateway, --edge NAME, --issuer NAME, --vault, or --root.', {exit: 2})
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
-    // killed in between, it finds a hub that does not run, and brings it up
-    if (flags.root) return this.#rotateRoot(fleet, flags)
-    await this.check(flags, () => checkHub(fleet.hub))
-    const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
-    const edges = issuer !== undefined ? [edgeOf(fleet, issuer)] : flags.all || flags.edge !== undefined ? edgesOf(fleet, flags.edge) : []
-    await this.check(flags, () => checkRotatable(fleet, {edges, gateway: flags.all || flags.gateway}))
-    const rotated: Rotated[] = []
-    await this.carryOut(
-      flags,
-      async (those) => {
-        const opened = await this.fleet(flags, those)
-        const wish = {
-          edges: flags.all || flags.edge !== undefined ? edgesOf(opened, flags.edge) : [],
-          gateway: flags.all || flags.gateway,
-          concurrency: flags.concurrency,
-          mostFailures: flags['max-failures'],
-        }
-        const told = (one: Rotated) => {
-          rotated.push(one)
-          proving?.mark(`${one.cluster}: new leaf in use`)
-        }
-        return issuer === undefined ? certsRotate(opened, wish, told) : issuerRotate(opened, edgeOf(opened, issuer), told)
-      },
-      {
-        lock: lockOf(fleet.file.folder),
-        ...(proving && {around: proving.around}),
-        after: async (steps) => {
-          const took = rotated.map(({propagationMs}) => propagationMs)
-          const propagationMs = {p50: percentile(took, 0.5), p95: percentile(took, 0.95), max: Math.max(0, ...took)}
-          const figures = {p50: duration(propagationMs.p50), p95: duration(propagationMs.p95), slowest: duration(propagationMs.max)}
-          const proven = await this.#proven(proving, flags, 'New leaves', figures, tools)
-          return {
-            schema: 'lkeobs/rotation/v1',
-            data: {ok: proven.ok, ...proven.proof, propagationMs, rotated, steps},
-            text: [rotationText(rotated, propagationMs), ...proven.text].join('\n\n'),
-          }
-        },
-      },
-    )
-  }
-
-  async #rotateRoot(fleet: Fleet, flags: RotateFlags): Promise<void> {
-    const {phase} = await rootRotationOf(fleet)
+    const {hub, file} = fleet
+    const root = async () => (flags.root ? {hub: hub.name, phase: await (await rootRotationOf(fleet)).phase()} : undefined)
     if (flags.status) {
-      const now = await phase()
-      return this.result('lkeobs/root-rotation/v1', {hub: fleet.hub.name, phase: now}, rootPhaseText(fleet.hub.name, now))
+      const {phase = 'none'} = (await root()) ?? {}
+      return this.result('lkeobs/root-rotation/v1', {hub: hub.name, phase}, rootPhaseText(hub.name, phase))
     }
-    const tools = await this.tools(flags)
-    const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : undefined
-    if (!flags['dry-run'])
-      await tools.ask.confirm(`Exchange the root CA of ${fleet.hub.name}? Its Vault, its gateway and every agent are restarted on the way.`)
-    await this.carryOut(
-      flags,
-      async (those) => {
-        const opened = await this.fleet(flags, those)
-        const rotation = await rootRotationOf(opened)
-        return (flags.rollback ? rootRollback : rootRotate)(opened, rotation, those, (what) => proving?.mark(what))
+    await this.check(flags, () => rotation.checked(fleet))
+    if (rotation.question && !flags['dry-run']) await tools.ask.confirm(rotation.question(fleet))
+    const proving = flags.prove ? provingOf(fleet, (line) => this.progress(line)) : unproven
+    const rotated: Rotated[] = []
+    const witness = {
+      mark: proving.mark,
+      rotated(one: Rotated) {
+        rotated.push(one)
+        proving.mark(`${one.cluster}${one.node === undefined ? '' : ` ${one.node}`} in use`)
       },
-      {
-        lock: lockOf(fleet.file.folder),
-        ...(proving && {around: proving.around}),
-        after: async (steps) => {
-          const now = await phase()
-          const proven = await this.#proven(proving, flags, 'Another root CA', {}, tools)
-          return {
-            schema: 'lkeobs/rotation/v1',
-            data: {ok: proven.ok, ...proven.proof, root: true, phase: now, steps},
-            text: [rootPhaseText(fleet.hub.name, now), ...proven.text].join('\n\n'),
-          }
-        },
-      },
-    )
-  }
-
-  /** What of the proof is answered, and its page. Something lost is a check that failed. */
-  async #proven(
-    proving: Proving | undefined,
-    flags: RotateFlags,
-    title: string,
-    figures: Readonly<Record<string, string>>,
-    tools: Tools,
-  ): Promise<{readonly ok: boolean; readonly proof?: Proof; readonly text: readonly string[]}> {
-    const proof = proving?.proof()
-    if (!proof) return {ok: true, text: []}
-    const {proofPage} = await import('../../verify/proof/page.ts')
-    if (flags.report !== undefined) await tools.files.write(flags.report, proofPage(proof, {title, figures}), 0o644)
-    const ok = [proof.lost, proof.refused].every((count) => signals.every((signal) => count[signal] === 0))
-    if (!ok) this.failChecks()
-    return {ok, proof, text: [proofText(proof)]}
+    }
+    const answer = async ({outcomes, failed}: Pick<RunFailed, 'outcomes' | 'failed'>) => {
+      const proven = await proving.proven(pageOf(rotation.title, rotated, failed), tools.files, flags.report)
+      const result = rotationResult({rotated, steps: outcomes, failed, proven, root: await root()})
+      if (!result.ok) this.failChecks()
+      return result
+    }
+    await this.carryOut(flags, async (those) => rotation.plan(await this.fleet(flags, those), those, witness), {
+      lock: lockOf(file.folder),
+      around: proving.around,
+      after: (outcomes) => answer({outcomes, failed: []}),
+      afterFailure: answer,
+    })
   }
 }
-
-type RotateFlags = Interfaces.InferredFlags<typeof CertsRotate.flags & typeof CertsRotate.baseFlags>

@@ -2,6 +2,7 @@ import {LkeobsError} from '../../errors.ts'
 import {Secret} from '../../secret.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import {until} from '../../steps/wait.ts'
+import type {Condition} from '../../tools/kube/condition.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import {isSignedBy, type KeyPair, readCertificate} from '../../tools/x509.ts'
 import {applied, put} from './applied.ts'
@@ -21,12 +22,14 @@ export type Authority = {
   hasRootCa(): readonly Task[]
   signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
   hasVaultCertificate(): readonly Task[]
+  /** Another one for Vault, whatever is left of the one there is. May return before it is there. */
+  vaultCertificateRenewed(): Promise<void>
 }
 
 type TlsSecret = KubeObject & {readonly data?: Readonly<Record<string, string>>}
 
 export const rootSecret = 'lkeobs-root'
-const vaultSecret = 'vault-tls'
+export const vaultSecret = 'vault-tls'
 
 /** What a Secret holds, decoded; undefined where there is no such key. */
 export const valueIn = async ({kube}: Pick<Site, 'kube'>, at: string, name: string, key: string): Promise<string | undefined> => {
@@ -75,6 +78,20 @@ export const certManagerAuthority = (site: Site): Authority => ({
       vaultCertificate({names: [], addresses: []}),
     ),
   ],
+  // as its own tool `cmctl renew` does
+  async vaultCertificateRenewed() {
+    type Live = KubeObject & {readonly status?: {readonly conditions?: readonly Condition[]}}
+    const ref = {apiVersion: 'cert-manager.io/v1', kind: 'Certificate', name: vaultSecret, namespace}
+    const conditions = (await site.kube.read<Live>(ref))?.status?.conditions ?? []
+    const issuing = {
+      type: 'Issuing',
+      status: 'True',
+      reason: 'ManuallyTriggered',
+      message: 'asked for by lkeobs',
+      lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+    }
+    await site.kube.patch(ref, {status: {conditions: [...conditions.filter(({type}) => type !== 'Issuing'), issuing]}}, 'status')
+  },
 })
 
 /** The same without cert-manager: made here, kept in the same Secrets, and renewed by any run in the last month. */
@@ -97,6 +114,11 @@ export const ownAuthority = (site: Site): Authority => {
     },
   }
   const names = [...vaultNames, ...vaultAddresses]
+  const issued = async () => {
+    const ca = await pair()
+    const made = await tools.x509.issueServer(ca, {commonName: 'vault', names, days: serverDays})
+    await keep(vaultSecret, 'vault-certificate.yaml', made, ca.certificate)
+  }
   const server: Step = {
     title: `certificate of Vault on ${site.cluster}, signed by its root CA`,
     async done() {
@@ -108,21 +130,14 @@ export const ownAuthority = (site: Site): Authority => {
       if (names.some((name) => !said.has(name))) return 'it is for other names'
       return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
     },
-    async apply() {
-      const ca = await pair()
-      await keep(
-        vaultSecret,
-        'vault-certificate.yaml',
-        await tools.x509.issueServer(ca, {commonName: 'vault', names, days: serverDays}),
-        ca.certificate,
-      )
-    },
+    apply: issued,
   }
   return {
     rootCa: () => rootOf(site),
     hasRootCa: () => [root],
     signCa: async (request, wish) => tools.x509.signCa(await pair(), request, wish),
     hasVaultCertificate: () => [server],
+    vaultCertificateRenewed: issued,
   }
 }
 

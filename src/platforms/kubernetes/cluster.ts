@@ -17,8 +17,9 @@ import {applied, put} from './applied.ts'
 import {certManagerAuthority, ownAuthority, valueIn, rootSecret} from './authority.ts'
 import {identityOf, uidOf} from './identity.ts'
 import {inspected} from './inspected.ts'
-import {deliveredByOperator, deliveredBySidecar, leafAskedFor} from './leaf.ts'
-import {mounts, namespace, namespaceOf, ports, secretOf} from './names.ts'
+import {leafInPod, leavesInPods, leavesRenewedInPods} from './inside.ts'
+import {askedOfOperator, broughtByKubelet, deliveredByOperator, deliveredBySidecar} from './leaf.ts'
+import {namespace, namespaceOf, ports, secretOf} from './names.ts'
 import {networkPolicies} from './network-policies.ts'
 import {labelled, namespaces} from './objects.ts'
 import {released} from './released.ts'
@@ -27,9 +28,8 @@ import {held, inPod, served} from './sightings.ts'
 import {vaultOf} from './vault.ts'
 
 export const everywhere = '0.0.0.0'
-/** The containers of a collector's pod, as its chart and ours name them. */
+/** The container of a collector, as its chart names it. */
 const collectorContainer = 'opentelemetry-collector'
-const leafAgentContainer = 'leaf-agent'
 export const at = (port: number): string => `${everywhere}:${port}`
 export const labelsOf = (release: string): string => `app.kubernetes.io/instance=${release}`
 
@@ -114,7 +114,16 @@ export const opened = ({
         await kube.nudge(pods, `lkeobs.io/handed=${digestOf(`${file} ${plain(content)}`).slice(0, 12)}`)
     },
   }
-  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate: authority.hasVaultCertificate})
+  const vault = vaultOf({site, hands, rootCa, replicas, seal, storageClass, sealsAt, authority})
+  /** Who is asked for a leaf waits for a Vault that is closed: that is said at once. */
+  const issues = async () => {
+    const seals = await vault.vaultSeals()
+    if (seals.some((status) => status?.sealed === false)) return
+    throw new LkeobsError(
+      'LKO-5001',
+      `Vault on ${name}: ${seals.some((status) => status !== undefined) ? 'it is sealed' : 'no node answers'}`,
+    )
+  }
   const identity = identityOf(site)
   /** Which controllers are ours to install: wished for, and not there from elsewhere. */
   const installed = async () => {
@@ -170,10 +179,22 @@ export const opened = ({
         rootCa,
         vaultAddress: vault.inside,
       }),
-    // a Vault agent in a pod asks when its time has come, and nobody can tell it to
-    ...(secretsOperator && {leafRenewed: () => leafAskedFor({site, collector})}),
-    leafNow: () =>
-      secretsOperator ? valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile) : leafInPods(site, collector),
+    ...(secretsOperator
+      ? {
+          async leafRenewed() {
+            await issues()
+            await askedOfOperator(site, collector)
+          },
+          leafBrought: () => broughtByKubelet(site, collector),
+          leavesNow: async () => [{leaf: await valueIn(site, namespaceOf(collector), secretOf(collector, leafFile), leafFile)}],
+        }
+      : {
+          async leafRenewed() {
+            await issues()
+            await leavesRenewedInPods(site, collector)
+          },
+          leavesNow: () => leavesInPods(site, collector),
+        }),
     certificates: () => [
       secretsOperator
         ? held(site, 'leaf', namespaceOf(collector), secretOf(collector, leafFile), leafFile)
@@ -203,26 +224,6 @@ export const opened = ({
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
-  }
-}
-
-/** The leaf that the Vault agent in a pod of the collector keeps: the certificate, not its key. */
-const leafInPod = (site: Site, collector: string, pod: string): Promise<string> =>
-  site.kube.exec({namespace: namespaceOf(collector), pod, container: leafAgentContainer}, [
-    'sed',
-    '/END CERTIFICATE/q',
-    `${mounts.leaf}/${leafFile}`,
-  ])
-
-/** That of one of its pods; undefined where there is none. */
-const leafInPods = async (site: Site, collector: string): Promise<string | undefined> => {
-  const [pod] = await podsOf(site, collector)
-  if (pod === undefined) return undefined
-  try {
-    return await leafInPod(site, collector, pod)
-  } catch (error) {
-    if (error instanceof LkeobsError && error.code === 'LKO-4003') return undefined
-    throw error
   }
 }
 

@@ -22,6 +22,7 @@ import {mounts, namespace, nodeNamespace, ports, secretOf} from './names.ts'
 import {canary, instrumentation} from './objects.ts'
 import {released} from './released.ts'
 import {leaving} from './leaving.ts'
+import {diallersOf, lookersRun} from './inside.ts'
 import {held} from './sightings.ts'
 import {notEverywhere, type Site, type Ways} from './site.ts'
 import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
@@ -130,8 +131,9 @@ export const openKubernetesEdge = (
       },
     ],
     ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), leaf: leafOf(platform)})),
-    // what a pod dials cannot be seen from outside of it
-    dialled: async () => undefined,
+    // where a Vault agent stands beside the collector, it is looked from there
+    diallersSeen: () => (platform.secretsOperator ? [lookersRun(site, 'agent')] : []),
+    diallers: async () => diallersOf(site, 'agent', leafOf(platform), portOf(await hub.endpoint())),
     async sendCanary(signal, canaryItem) {
       const [pod] = await podsOf(site, 'canary')
       if (pod === undefined) return `there is no pod to send it from: ${namespace}/canary`

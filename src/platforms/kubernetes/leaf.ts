@@ -1,7 +1,6 @@
 import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
 import {leafFile} from '../../components/gateway.ts'
 import type {Step, Task} from '../../steps/step.ts'
-import {until} from '../../steps/wait.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {Vault} from '../../tools/vault.ts'
 import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
@@ -129,21 +128,21 @@ const warning = async ({kube}: Site, at: string, name: string): Promise<string> 
   return last?.message === undefined ? '' : `: ${last.message}`
 }
 
-const askedForWithinMs = 30_000
+/** Another leaf: the operator asks for one whenever what is wished for has changed. This is not part of the wish, and changes nothing of the leaf. */
+export const askedOfOperator = async ({kube}: Site, collector: Delivery['collector']): Promise<void> =>
+  kube.patch(
+    {
+      apiVersion: 'secrets.hashicorp.com/v1beta1',
+      kind: 'VaultDynamicSecret',
+      name: secretOf(collector, leafFile),
+      namespace: namespaceOf(collector),
+    },
+    {spec: {destination: {annotations: {'lkeobs.io/asked-at': new Date().toISOString()}}}},
+  )
 
-/** Another leaf: without its Secret, the operator asks for one. A kubelet that is nudged brings it to the pods in a second. */
-export const leafAskedFor = async ({site, collector}: Pick<Delivery, 'site' | 'collector'>): Promise<void> => {
-  const {kube} = site
-  const [name, at] = [secretOf(collector, leafFile), namespaceOf(collector)]
-  const before = await valueIn(site, at, name, leafFile)
-  await kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
-  const isThere = async () => {
-    const now = await valueIn(site, at, name, leafFile)
-    return now !== undefined && now !== before ? true : 'the operator has not asked for it yet'
-  }
-  await until(isThere, {forMs: askedForWithinMs})
-  await kube.nudge({namespace: at, labels: `app.kubernetes.io/instance=${collector}`}, `lkeobs.io/rotated=${Date.now()}`)
-}
+/** A kubelet that is nudged brings a Secret to its pods in a second, not in 90. */
+export const broughtByKubelet = ({kube}: Site, collector: Delivery['collector']): Promise<void> =>
+  kube.nudge({namespace: namespaceOf(collector), labels: `app.kubernetes.io/instance=${collector}`}, `lkeobs.io/rotated=${Date.now()}`)
 
 /** A Vault agent in each pod of the collector asks for a leaf of its own, and renews it. */
 export const deliveredBySidecar = (delivery: Delivery): readonly Task[] => {

@@ -1,3 +1,4 @@
+import {createHash} from 'node:crypto'
 import {auditDevices, initialize, vaultPaths, vaultPodLabels, vaultRelease} from '../../components/vault.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
@@ -6,6 +7,7 @@ import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trus
 import {sealCaFile, sealKeyIdOf, sealStanza, sealTokenFile} from '../../trust/seal.ts'
 import type {Cluster, HubCluster, Seal, VaultNode} from '../platform.ts'
 import {applied} from './applied.ts'
+import {type Authority, valueIn, vaultSecret} from './authority.ts'
 import {namespace, ports, secretOf} from './names.ts'
 import {configMap} from './objects.ts'
 import {released} from './released.ts'
@@ -19,18 +21,24 @@ type Parts = {
   readonly seal: Seal
   readonly storageClass: string | undefined
   readonly sealsAt: HubCluster['sealsAt']
-  readonly hasCertificate: () => readonly Task[]
+  readonly authority: Pick<Authority, 'hasVaultCertificate' | 'vaultCertificateRenewed'>
 }
 
 const selfConfigMap = 'vault-self'
-const tlsSecret = 'vault-tls'
 const volume = '10Gi'
+
+/** A node reads its certificate again on SIGHUP: sent once its kubelet has brought the one with the sum that is given. */
+const reload = `n=0
+until [ "$(sha256sum <${vaultPaths.tls}/tls.crt | cut -d' ' -f1)" = "$1" ]
+do n=$((n + 1)); [ $n -lt 100 ] || { echo 'its kubelet has not brought it within 100 s'; exit 1; }; sleep 1
+done
+kill -HUP $(pidof bao)`
 
 /** Vault inside its cluster. */
 const inside = `https://vault.${namespace}.svc:${ports.vault}`
 
 /** The Vault of a Kubernetes cluster: a Raft of pods over TLS, reached through the API server. */
-export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, sealsAt, hasCertificate}: Parts) => {
+export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, sealsAt, authority}: Parts) => {
   const {kube, cluster, tools} = site
   const nodes = Array.from({length: replicas}, (_, index) => `vault-${index}`)
   const labels = Object.entries(vaultPodLabels)
@@ -120,9 +128,28 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
     }
   }
 
+  const certificate = () => valueIn(site, namespace, vaultSecret, 'tls.crt')
+  const vaultCertificates: Cluster['vaultCertificates'] = {
+    renewed: authority.vaultCertificateRenewed,
+    now: certificate,
+    shown: (pod) =>
+      kube
+        .forward({namespace, pod, port: ports.vault})
+        .then(tools.tls.served)
+        .catch(() => undefined),
+    async reloaded(pod) {
+      const sum = createHash('sha256')
+        .update((await certificate()) ?? '')
+        .digest('hex')
+      await kube.nudge({namespace, labels}, `lkeobs.io/certificate=${sum.slice(0, 12)}`)
+      await kube.exec({namespace, pod}, ['sh', '-c', reload, 'sh', sum])
+    },
+  }
+
   return {
     inside,
     vault,
+    vaultCertificates,
     vaultReplicas: replicas,
     vaultNodes,
     seal,
@@ -130,7 +157,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
     // its StatefulSet makes it again
     vaultRestarted: (pod: string) => kube.remove({apiVersion: 'v1', kind: 'Pod', name: pod, namespace}),
     vaultRuns: (): readonly Task[] => [
-      ...hasCertificate(),
+      ...authority.hasVaultCertificate(),
       told(`what each Vault node on ${cluster} is told alone`),
       answering(
         released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>
@@ -141,7 +168,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
             size: volume,
             config,
             selfConfigMap,
-            tlsSecret,
+            tlsSecret: vaultSecret,
             handedSecrets: handed.map((file) => secretOf('vault', file)),
           }),
         ),

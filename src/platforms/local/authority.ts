@@ -6,6 +6,8 @@ import type {Step} from '../../steps/step.ts'
 import type {Local} from './process.ts'
 import {newRootCa, type RootRotation, rootRotation} from './root-rotation.ts'
 
+/** A server's certificate and key. */
+export const serverFile = 'tls.pem'
 const serverDays = 365
 // a year's certificate is renewed by any run in its last month
 const renewBeforeMs = 30 * 86_400_000
@@ -20,6 +22,8 @@ export type Authority = {
   readonly rootRotation: RootRotation
   /** A step: the component holds `tls.pem` (certificate and key) for its names, signed by the root CA. */
   hasServerCertificate(component: string, names: readonly string[]): Step
+  /** Puts another one into its hands, whatever is left of the one there is. */
+  serverCertificateRenewed(component: string, names: readonly string[]): Promise<void>
   /** The certificate for an intermediate CA's request, signed by the root CA. */
   signCa(request: string, wish: {readonly days: number; readonly pathLength: number}): Promise<string>
 }
@@ -54,8 +58,16 @@ export const authority = ({cluster, folder, place, tools}: Local): Authority => 
     }
   }
 
+  const fileOf = (component: string) => place(component).file(serverFile)
+  const serverCertificateRenewed: Authority['serverCertificateRenewed'] = async (component, names) => {
+    const {certificate, key} = await x509.issueServer(await pair(), {commonName: names[0] ?? component, names, days: serverDays})
+    // one file for both, so that no reader ever sees a certificate beside another's key
+    await files.write(fileOf(component), new Secret(certificate + key.reveal()))
+  }
+
   return {
     rootCa,
+    serverCertificateRenewed,
     rootRotation: rootRotation({cluster, files, x509, certificateFile, keyFile, otherKeyFile, retiredFile, pair}),
     signCa: async (request, wish) => x509.signCa(await pair(), request, wish),
 
@@ -73,25 +85,18 @@ export const authority = ({cluster, folder, place, tools}: Local): Authority => 
       },
     }),
 
-    hasServerCertificate(component, names) {
-      const file = place(component).file('tls.pem')
-      return {
-        title: `certificate of ${component} on ${cluster}, signed by its root CA`,
-        async done() {
-          const pem = await files.read(file)
-          if (pem === undefined) return 'there is none'
-          const certificate = readCertificate(pem)
-          const root = readCertificate((await pair()).certificate)
-          if (!certificate || !root || !isSignedBy(certificate, root)) return 'not signed by the root CA'
-          if (names.some((name) => !isFor(certificate, name))) return 'it is for other names'
-          return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
-        },
-        async apply() {
-          const {certificate, key} = await x509.issueServer(await pair(), {commonName: names[0] ?? component, names, days: serverDays})
-          // one file for both, so that no reader ever sees a certificate beside another's key
-          await files.write(file, new Secret(certificate + key.reveal()))
-        },
-      }
-    },
+    hasServerCertificate: (component, names) => ({
+      title: `certificate of ${component} on ${cluster}, signed by its root CA`,
+      async done() {
+        const pem = await files.read(fileOf(component))
+        if (pem === undefined) return 'there is none'
+        const certificate = readCertificate(pem)
+        const root = readCertificate((await pair()).certificate)
+        if (!certificate || !root || !isSignedBy(certificate, root)) return 'not signed by the root CA'
+        if (names.some((name) => !isFor(certificate, name))) return 'it is for other names'
+        return Date.parse(certificate.validTo) - Date.now() > renewBeforeMs ? true : 'it expires soon'
+      },
+      apply: () => serverCertificateRenewed(component, names),
+    }),
   }
 }

@@ -23,6 +23,7 @@ import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, state
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {held, served} from './sightings.ts'
+import {serverNames, shownWhereItRuns, vaultCertificatesOf} from './vault-certificates.ts'
 
 type Parts = {
   readonly file: FleetFile
@@ -77,6 +78,11 @@ const opened = ({
   const nodes = nodesOf(machine, replicas, seal)
   const keeper = leafAgent(place('leaf'), vault.address, place('ca').file('ca.pem'), leaf)
   const processes = [...nodes, keeper, ...components]
+  const vaultCertificates = vaultCertificatesOf(
+    machine,
+    nodes.map(({name}) => name),
+    tools,
+  )
   return {
     name: cluster.name,
     processes,
@@ -106,10 +112,13 @@ const opened = ({
       }),
     seal: seal?.type ?? 'shamir',
     vaultRuns: () => [
-      ...nodes.map((node) => machine.hasServerCertificate(node.name, ['localhost', place(node.name).host])),
+      ...nodes.map(({name}) => machine.hasServerCertificate(name, serverNames(machine, name))),
+      // before it is asked for anything: nobody who trusts another root CA by now would believe it
+      ...nodes.map(({name}) => shownWhereItRuns(cluster.name, name, vaultCertificates)),
       // all at once: a node that starts after the first has initialised itself waits out a retry before it joins
       {title: `Vault nodes on ${cluster.name}`, concurrency: nodes.length, steps: nodes.map((node) => machine.runs(node))},
     ],
+    vaultCertificates,
     vaultSeals: () => Promise.all(nodes.map(({name}) => tools.vault({address: addressOf(name), ca: machine.rootCa}).sealStatus())),
     async vaultRestarted(name, tell) {
       await machine.stopped(name, '').apply(tell)
@@ -125,7 +134,7 @@ const opened = ({
 
     leaf: async () => leaf,
     leafDelivered: () => deliveredByAgent(vault, machine, tools.files, leaf, keeper),
-    leafNow: () => tools.files.read(leaf.file),
+    leavesNow: async () => [{leaf: await tools.files.read(leaf.file)}],
     leafRenewed: () => leafRenewed(vault, machine, tools, leaf, keeper),
     certificates: () => [
       held(cluster, tools, 'leaf', leaf.file),
@@ -257,10 +266,12 @@ export const openLocalEdge = (
       ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
     ],
     agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
-    async dialled() {
+    diallersSeen: () => [],
+    async diallers() {
       const {pid} = await machine.inspect(component)
       const port = Number(wish.gateway.slice(wish.gateway.lastIndexOf(':') + 1))
-      return pid === undefined ? [] : tools.processes.connectionsTo(pid, port)?.map(String)
+      const connections = pid === undefined ? [] : tools.processes.connectionsTo(pid, port)
+      return connections && [{leaf: await tools.files.read(leaf.file), connections: connections.map(String)}]
     },
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
     ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),

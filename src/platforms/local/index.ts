@@ -8,7 +8,7 @@ import type {Step} from '../../steps/step.ts'
 import type {ComponentState, Place} from '../platform.ts'
 import {type Authority, authority} from './authority.ts'
 import {portsOf} from './ports.ts'
-import {checkSpace, inspect, logOf, logsBounded, recordOf, runs, stopped} from './process.ts'
+import {checkSpace, inspect, logOf, logsBounded, recordOf, reloaded, runs, stopped} from './process.ts'
 
 /** A cluster that is processes on this machine, over loopback. */
 export type LocalCluster = {
@@ -35,6 +35,8 @@ export type Machine = {
   runs(component: Component): Step
   /** A step: nothing of the component runs. */
   stopped(component: string, title: string): Step
+  /** Has the component read its files again that it reads when it is told to. */
+  reloaded(component: string): Promise<void>
   inspect(component: Component): Promise<ComponentState>
   read(component: string, file: string): Promise<string | undefined>
   hand(component: string, file: string, content: string | Secret): Promise<void>
@@ -71,6 +73,7 @@ export const machineOf = (cluster: LocalCluster, tools: Tools): Machine => {
     place,
     runs: (component) => runs(local, component),
     stopped: (component, title) => stopped(local, component, title),
+    reloaded: (component) => reloaded(local, component),
     inspect: (component) => inspect(local, component),
     read: (component, file) => tools.files.read(place(component).file(file)),
     hand: (component, file, content) => tools.files.write(place(component).file(file), content),

@@ -139,3 +139,6 @@ export const inspect = async (local: Local, component: Component): Promise<Compo
     log,
   }
 }
+
+/** Has a component read its files again that it reads when it is told to. */
+export const reloaded = (local: Local, component: string): Promise<void> => local.tools.processes.reload(recordOf(local, component))

@@ -1,3 +1,6 @@
+import {mkdtemp, rm, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import path from 'node:path'
 import {LkeobsError} from '../../errors.ts'
 import type {ProgramName} from '../../programs/catalogue.ts'
 import {revealed, Secret, secretsIn} from '../../secret.ts'
@@ -8,7 +11,7 @@ import {createDiscovery} from './discovery.ts'
 import {createExec} from './exec.ts'
 import {openForwards} from './forwards.ts'
 import type {Clusters, Kind, Kube, KubeObject, KubeTarget, Ref} from './kube.ts'
-import {applyArgs, kubectlArgs, nudgeArgs, removeArgs} from './kubectl.ts'
+import {applyArgs, debugArgs, kubectlArgs, nudgeArgs, patchArgs, removeArgs} from './kubectl.ts'
 import {asKept, shown, without} from './objects.ts'
 import {refusal} from './refusal.ts'
 
@@ -99,6 +102,18 @@ const openOne = (target: KubeTarget, {shell, program}: Programs): {readonly kube
     exec: createExec(api, target),
     apply: (objects, {force}) =>
       write(applyArgs(force, '-'), objects, new Secret(objects.map((object) => revealed(asKept(object))).join('\n---\n'))),
+    patch: (...what) => write(patchArgs(...what), []),
+    async debug(looker) {
+      // kubectl opens it by its name, which the stdin of a child cannot be
+      const folder = await mkdtemp(path.join(tmpdir(), 'lkeobs-'))
+      try {
+        const file = path.join(folder, `${looker.container}.json`)
+        await writeFile(file, JSON.stringify(looker.spec))
+        await write(debugArgs(looker, file), [])
+      } finally {
+        await rm(folder, {recursive: true, force: true})
+      }
+    },
     nudge: (pods, annotation) => write(nudgeArgs(pods, annotation), []),
     async remove(ref) {
       try {

@@ -34,6 +34,12 @@ export const dryKube = (open: OpenKube, record: (line: string) => void): OpenKub
         if (secrets.length === 0) record(lines.apply(target, options))
         else record(`${lines.apply(target, {...options, file: '-'})}   # Secret ${secrets.join(', ')}`)
       },
+      async patch(...what) {
+        record(lines.patch(target, ...what))
+      },
+      async debug(looker) {
+        record(lines.debug(target, looker))
+      },
       async remove(ref) {
         record(lines.remove(target, ref))
       },

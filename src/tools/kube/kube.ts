@@ -21,6 +21,17 @@ export type Ref = Kind & {readonly name: string; readonly namespace?: string}
 /** Whom to talk to: a pod, or any ready pod with these labels. */
 export type PodAddress = {readonly namespace: string; readonly port: number} & ({readonly pod: string} | {readonly labels: string})
 
+/** A container that is added to a running pod, and stays as long as the pod: it is never removed, nor started again. */
+export type Looker = {
+  readonly namespace: string
+  readonly pod: string
+  readonly container: string
+  readonly image: string
+  readonly command: readonly string[]
+  /** What of its spec kubectl has no flag for. */
+  readonly spec: Readonly<Record<string, unknown>>
+}
+
 /** A question to the cluster: may I? */
 export type Access = {
   readonly verb: string
@@ -63,6 +74,10 @@ export type Kube = {
    * prints. `force` takes fields from whoever has them. Throws LKO-3108 (not admitted) and LKO-3109 (a field is someone else's).
    */
   apply(objects: readonly KubeObject[], options: {readonly file: string; readonly force?: boolean}): Promise<void>
+  /** Changes these fields of an object, or of its status, as field manager `lkeobs`, and none else. */
+  patch(ref: Ref, fields: object, subresource?: 'status'): Promise<void>
+  /** Adds an ephemeral container that the pod security level `restricted` admits. Throws LKO-3108 where it is not admitted. */
+  debug(looker: Looker): Promise<void>
   remove(ref: Ref): Promise<void>
   /** Sets an annotation of every pod with these labels: what is mounted into it is brought up to date at once, not within a minute. */
   nudge(pods: {readonly namespace: string; readonly labels: string}, annotation: string): Promise<void>

@@ -1,5 +1,5 @@
 import {typed} from '../shell.ts'
-import type {Kind, KubeTarget, Ref} from './kube.ts'
+import type {Kind, KubeTarget, Looker, Ref} from './kube.ts'
 
 const flag = (target: KubeTarget): readonly string[] => (target.kubeconfig === undefined ? [] : ['--kubeconfig', target.kubeconfig])
 /** What every call says: which cluster. */
@@ -28,6 +28,35 @@ export const nudgeArgs = (
   annotation: string,
 ): readonly string[] => ['annotate', 'pods', '--namespace', namespace, '--selector', labels, '--overwrite', annotation]
 
+export const patchArgs = (ref: Ref, fields: object, subresource?: 'status'): readonly string[] => [
+  'patch',
+  resourceOf(ref),
+  ref.name,
+  ...(ref.namespace === undefined ? [] : ['--namespace', ref.namespace]),
+  ...(subresource === undefined ? [] : [`--subresource=${subresource}`]),
+  '--type=merge',
+  '--field-manager=lkeobs',
+  '--patch',
+  JSON.stringify(fields),
+]
+
+/** `file` has what of the container's spec there is no flag for. */
+export const debugArgs = ({namespace, pod, container, image, command}: Looker, file: string): readonly string[] => [
+  'debug',
+  pod,
+  '--namespace',
+  namespace,
+  `--container=${container}`,
+  `--image=${image}`,
+  '--image-pull-policy=IfNotPresent',
+  '--profile=restricted',
+  `--custom=${file}`,
+  '--attach=false',
+  '--quiet',
+  '--',
+  ...command,
+]
+
 export const removeArgs = (ref: Ref): readonly string[] => [
   'delete',
   resourceOf(ref),
@@ -41,6 +70,9 @@ export const removeArgs = (ref: Ref): readonly string[] => [
 export const lines = {
   apply: (target: KubeTarget, {file, force}: {readonly file: string; readonly force?: boolean}): string =>
     kubectl(target, ...applyArgs(force, file)),
+  patch: (target: KubeTarget, ...what: Parameters<typeof patchArgs>): string => kubectl(target, ...patchArgs(...what)),
+  debug: (target: KubeTarget, looker: Looker): string =>
+    `${kubectl(target, ...debugArgs(looker, '/dev/stdin'))} <<<'${JSON.stringify(looker.spec)}'`,
   remove: (target: KubeTarget, ref: Ref): string => kubectl(target, ...removeArgs(ref)),
   nudge: (target: KubeTarget, pods: {readonly namespace: string; readonly labels: string}, annotation: string): string =>
     kubectl(target, ...nudgeArgs(pods, annotation)),

@@ -18,26 +18,31 @@ h2{margin:2rem 0 .5rem;font-size:1.1rem}
 p{margin:.25rem 0}
 .soft{color:var(--soft)}
 .wide{overflow-x:auto}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0 0}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr));gap:.75rem;margin:1.25rem 0 0}
 dt{color:var(--soft);font-size:.85rem}
 dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;white-space:nowrap}
+th,td{padding:.2rem 1.25rem .2rem 0;text-align:left;vertical-align:top;white-space:nowrap}
+th{color:var(--soft);font-weight:400;font-size:.85rem}
+tr.first td{border-top:1px solid var(--line);padding-top:.4rem}
 td.number,th.number{text-align:right}
-td.gaps{white-space:normal;min-width:8rem}
+td.gaps{white-space:normal;min-width:8rem;width:99%}
 .bad td.lost{color:var(--bad);font-weight:600}
 svg{display:block;width:100%;min-width:40rem;height:auto}
-svg text{fill:var(--soft);font:11px system-ui,sans-serif}
-ol{padding-left:2rem;columns:20rem}
+svg text{fill:var(--soft);font:11px system-ui,sans-serif;paint-order:stroke;stroke:var(--ground);stroke-width:3px}
+ol{padding-left:2rem;columns:14rem}
+ul.bad{margin:.75rem 0 0;padding-left:1.25rem;color:var(--bad)}
 `
 
 const row = (cells: readonly string[], attributes = '') => `<tr${attributes}>${cells.join('')}</tr>`
 
-const figuresTable = ({edges}: Proof): string => {
+const figuresTable = ({edges, lost}: Proof): string => {
+  const isWhole = together(lost) === 0
   const header = [
     '<th>edge</th><th>signal</th>',
     ...figureNames.map((name) => `<th class="number">${name}</th>`),
-    '<th class="number">queue, at most</th><th>lost</th>',
+    '<th class="number">most waiting</th>',
+    `<th>${isWhole ? '' : 'which are lost'}</th>`,
   ]
   const rows = edges.flatMap((edge) =>
     signals.map((signal, index) =>
@@ -48,18 +53,25 @@ const figuresTable = ({edges}: Proof): string => {
           `<td class="number">${index === 0 ? (edge.queuePeak ?? 'unknown') : ''}</td>`,
           `<td class="gaps">${gapsText(edge.missing[signal])}</td>`,
         ],
-        edge.lost[signal] > 0 ? ' class="bad"' : '',
+        ` class="${[...(index === 0 ? ['first'] : []), ...(edge.lost[signal] > 0 ? ['bad'] : [])].join(' ')}"`,
       ),
     ),
   )
   return `<table><thead>${row(header)}</thead><tbody>\n${rows.join('\n')}\n</tbody></table>`
 }
 
-/** What else the page says: a title, and figures of the work. */
-export type PageWish = {readonly title: string; readonly figures?: Readonly<Record<string, string>>}
+/** What else the page says: a title, figures of the work, and what of it failed. */
+export type PageWish = {
+  readonly title: string
+  readonly figures?: Readonly<Record<string, string>>
+  readonly failed?: readonly string[]
+}
+
+/** `2026-11-23 22:15:52` */
+const time = (iso: string): string => iso.slice(0, 19).replace('T', ' ')
 
 /** A proof as one HTML page that needs nothing but itself. */
-export const proofPage = (proof: Proof, {title, figures = {}}: PageWish): string => {
+export const proofPage = (proof: Proof, {title, figures = {}, failed = []}: PageWish): string => {
   const {run, startedAt, endedAt, perSecond, work, edges, marks, lost} = proof
   const facts = Object.entries({
     ...Object.fromEntries(figureNames.map((name) => [name, String(together(proof[name]))])),
@@ -78,7 +90,8 @@ export const proofPage = (proof: Proof, {title, figures = {}}: PageWish): string
 <body>
 <p class="soft">${escaped(title)}</p>
 <h1 class="${together(lost) === 0 ? 'good' : 'bad'}">${escaped(verdictOf(proof))}</h1>
-<p class="soft">${escaped(`Run ${run}, ${startedAt} to ${endedAt}: ${perSecond} items a second, signal and edge, through ${edges.map(({edge}) => edge).join(', ')}. Each was looked for by its id in the stores of the hub.`)}</p>
+<p class="soft">${escaped(`Run ${run}, ${time(startedAt)} to ${time(endedAt).slice(11)} UTC: ${perSecond} items a second and signal through ${edges.length === 1 ? (edges[0]?.edge ?? '') : `each of ${edges.length} edges`}. Each item was looked for by its id in the stores of the hub.`)}</p>
+${failed.length > 0 ? `<ul class="bad">${failed.map((what) => `<li>${escaped(what)}</li>`).join('')}</ul>` : ''}
 <dl>${facts.map(([name, value]) => `<div><dt>${escaped(name)}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>
 <h2>Timeline</h2>
 <div class="wide">${timelineSvg(proof)}</div>

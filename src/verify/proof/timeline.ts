@@ -6,9 +6,11 @@ const width = 960
 const left = 56
 const right = 12
 const band = 110
-const tops = {sent: 40, queue: 40 + band + 26} as const
+const tops = {sent: 48, queue: 48 + band + 30} as const
 const bottom = tops.queue + band
 const height = bottom + 24
+
+const titles = {sent: 'sent each second', queue: 'waiting in the agents'} as const
 
 const most = (values: readonly (number | null)[]): number => values.reduce<number>((top, value) => Math.max(top, value ?? 0), 1)
 
@@ -53,8 +55,7 @@ export const timelineSvg = ({timeline, work, marks, edges}: Proof): string => {
       })
       .join('')
   }
-  const axis = (of: 'sent' | 'queue', title: string) => [
-    `<text x="${left}" y="${tops[of] - 8}">${title}</text>`,
+  const axis = (of: 'sent' | 'queue') => [
     `<line x1="${left}" x2="${width - right}" y1="${tops[of] + band}" y2="${tops[of] + band}" stroke="var(--line)"/>`,
     `<text x="${left - 6}" y="${tops[of] + 4}" text-anchor="end">${highest[of]}</text>`,
     `<text x="${left - 6}" y="${tops[of] + band + 4}" text-anchor="end">0</text>`,
@@ -65,23 +66,25 @@ export const timelineSvg = ({timeline, work, marks, edges}: Proof): string => {
   const gaps = edges.flatMap(({edge, missing}) => signals.flatMap((signal) => missing[signal].map((gap) => ({edge, signal, ...gap}))))
   let numberedTo = 0
   const moment = ({second, what}: Mark, index: number) => {
-    const line = `<line x1="${x(second)}" x2="${x(second)}" y1="${tops.sent - 12}" y2="${bottom}" stroke="var(--soft)" stroke-dasharray="2 3"/>`
+    const line = `<line x1="${x(second)}" x2="${x(second)}" y1="${tops.sent - 26}" y2="${bottom}" stroke="var(--soft)" stroke-dasharray="2 3"/>`
     // of those close together the first has its number
-    const number = x(second) < numberedTo ? '' : `<text x="${x(second)}" y="${tops.sent - 16}" text-anchor="middle">${index + 1}</text>`
+    const number = x(second) < numberedTo ? '' : `<text x="${x(second)}" y="${tops.sent - 32}" text-anchor="middle">${index + 1}</text>`
     if (number !== '') numberedTo = x(second) + 14
     return `<g><title>${escaped(what)}</title>${line}${number}</g>`
   }
   return [
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="items sent and waiting over time">`,
     `<rect x="${x(work.from)}" y="${tops.sent}" width="${Math.max(x(work.to) - x(work.from), 1)}" height="${bottom - tops.sent}" fill="var(--work)"><title>the work</title></rect>`,
-    ...axis('sent', 'sent each second'),
-    ...axis('queue', 'waiting in the agents'),
+    ...axis('sent'),
+    ...axis('queue'),
     ...ticks.map((second) => `<text x="${x(second)}" y="${bottom + 16}" text-anchor="middle">${second} s</text>`),
     ...gaps.map(
       ({edge, signal, first, last, second}) =>
         `<circle cx="${x(second)}" cy="${tops.sent + band}" r="4" fill="var(--bad)"><title>${escaped(`lost: ${signal} of ${edge}, ${first} to ${last}`)}</title></circle>`,
     ),
     ...marks.map(moment),
+    // above the lines of the moments
+    ...(['sent', 'queue'] as const).map((of) => `<text x="${left}" y="${tops[of] - 8}">${titles[of]}</text>`),
     '</svg>',
   ].join('\n')
 }

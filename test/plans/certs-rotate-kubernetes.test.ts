@@ -1,0 +1,70 @@
+import {expect, test} from 'vitest'
+import {edgeOf, openFleet} from '../../src/clusters.ts'
+import {rotationOf, type RotateWish} from '../../src/plans/certs-rotate.ts'
+import {edgeJoin} from '../../src/plans/edge-join.ts'
+import {hubInit} from '../../src/plans/hub-init.ts'
+import {createX509} from '../../src/tools/x509.ts'
+import type {Rotated} from '../../src/trust/rotation.ts'
+import {fakeWorld, type FakeWorld, fleetOf} from '../support/fake-world.ts'
+
+const text = `apiVersion: lkeobs/v1
+fleet: acme
+hub: {name: hub, platform: {kubernetes: {context: hub}}}
+edges: [{name: edge-1, platform: {kubernetes: {context: edge-1}}}]
+`
+const x509 = createX509()
+const nothing = {all: false, gateway: false, vault: false, root: false, rollback: false, concurrency: 10}
+
+const opened = ({tools}: FakeWorld) => openFleet(fleetOf(text), tools)
+const rotationIn = async (world: FakeWorld, wish: Partial<RotateWish>, rotated: (one: Rotated) => void = () => undefined) => {
+  const [fleet, rotation] = [opened(world), rotationOf({...nothing, ...wish})]
+  await rotation?.checked(fleet)
+  const plan = await rotation?.plan(fleet, world.tools, {rotated, mark: () => undefined})
+  if (!plan) throw new Error('nothing is rotated')
+  return plan
+}
+const joined = async () => {
+  const world = fakeWorld({x509})
+  await world.play(hubInit(opened(world).hub, world.tools))
+  await world.play(edgeJoin(opened(world).hub, edgeOf(opened(world), 'edge-1')))
+  return world
+}
+
+test('on Kubernetes an edge gets another leaf by these writes, and a join finds what it wished for', async () => {
+  const world = await joined()
+  const rotated: Rotated[] = []
+  const plan = await rotationIn(world, {edge: ['edge-1']}, (one) => rotated.push(one))
+  expect(await world.play(plan)).toMatchInlineSnapshot(`
+    "a container to look from in every pod of the agent on edge-1
+      kubectl --context edge-1 debug agent-0 --namespace lkeobs-node --container=lkeobs-look --image=quay.io/openbao/openbao:2.7.2 --image-pull-policy=IfNotPresent --profile=restricted --custom=/dev/stdin --attach=false --quiet -- sh -c 'trap "exit 0" TERM INT; while :; do sleep 3600 & wait $!; done' <<<'{"securityContext":{"runAsUser":100,"runAsGroup":0,"readOnlyRootFilesystem":true},"volumeMounts":[{"name":"leaf","mountPath":"/etc/lkeobs/leaf","readOnly":true}]}'
+    another leaf for the agent on edge-1
+      kubectl --context edge-1 patch vaultdynamicsecret.secrets.hashicorp.com agent-leaf --namespace lkeobs-node --type=merge --field-manager=lkeobs --patch '{"spec":{"destination":{"annotations":{"lkeobs.io/asked-at":"‹now›"}}}}'
+    in use by the agent on edge-1
+      kubectl --context edge-1 annotate pods --namespace lkeobs-node --selector app.kubernetes.io/instance=agent --overwrite lkeobs.io/rotated=‹now›"
+  `)
+  expect(rotated).toMatchObject([{cluster: 'edge-1', pod: 'agent-0'}])
+  expect(rotated[0]?.after).not.toBe(rotated[0]?.before)
+  expect(await world.play(edgeJoin(opened(world).hub, edgeOf(opened(world), 'edge-1')))).toBe('')
+  // the container stands, the rest is done again
+  expect(await world.play(await rotationIn(world, {edge: ['edge-1']}))).not.toContain(' debug ')
+})
+
+test('so does the gateway', async () => {
+  const world = await joined()
+  const rotated: Rotated[] = []
+  expect(await world.play(await rotationIn(world, {gateway: true}, (one) => rotated.push(one)))).toMatchInlineSnapshot(`
+    "another leaf for the gateway on hub
+      kubectl --context hub patch vaultdynamicsecret.secrets.hashicorp.com gateway-leaf --namespace lkeobs --type=merge --field-manager=lkeobs --patch '{"spec":{"destination":{"annotations":{"lkeobs.io/asked-at":"‹now›"}}}}'"
+  `)
+  expect(rotated.map(({cluster, pod}) => [cluster, pod])).toEqual([['hub', undefined]])
+})
+
+test("other certificates for Vault's nodes are asked of cert-manager, without changing what is wished for", async () => {
+  const world = await joined()
+  const {hub} = opened(world)
+  await hub.vaultCertificates?.renewed()
+  expect(world.transcript.at(-1)).toMatch(
+    /patch certificate\.cert-manager\.io vault-tls --namespace lkeobs --subresource=status .*"type":"Issuing","status":"True"/,
+  )
+  expect(await world.play(hubInit(hub, world.tools))).toBe('')
+})
