@@ -83,4 +83,4 @@ type Definition<Own extends object> = {
 export type DestinationKind = Definition<object>
 
 /** The kind as the table has it, where the settings are those that its own schema has let through. */
-export const kind = <Own extends object>(definition: Definition<Own>): DestinationKind => definition as unknown as DestinationKind
+export const kind = <Own extends object>(definition: Definition<Own>): DestinationKind => definition
