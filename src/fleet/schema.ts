@@ -206,7 +206,11 @@ const mostDestinations = 16
 
 const destinationShape = z.strictObject({
   name: destinationName.describe('The name of the destination: a DNS label.'),
-  signals: z.array(z.enum(signals)).min(1).optional().describe('What it is sent; what is usual for its kind unless given.'),
+  signals: z
+    .array(z.enum(signals).describe('metrics, logs or traces.'))
+    .min(1)
+    .optional()
+    .describe('What it is sent; what is usual for its kind unless given.'),
   where: z
     .record(z.string().min(1), z.array(z.string().min(1)).min(1))
     .default({})
