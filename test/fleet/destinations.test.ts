@@ -52,11 +52,7 @@ describe('what is no destination is named by its place', () => {
       `  - {name: a-feed, ${splunk}}`,
       'destinations.0.name: a name that ends with -feed belongs to a part of another destination',
     ],
-    [
-      'two of a name',
-      `  - {name: a, ${splunk}}\n  - {name: a, datadog: {}}`,
-      'destinations.1.name: a is the name of another destination',
-    ],
+    ['two of a name', `  - {name: a, ${splunk}}\n  - {name: a, datadog: {}}`, 'destinations.1.name: a is the name of another destination'],
     [
       'nothing to scrub',
       `  - {name: a, ${splunk}, scrub: [emails]}`,
