@@ -203,17 +203,17 @@ describe('on Kubernetes', () => {
 fleet: acme
 hub: {name: hub, platform: {kubernetes: {context: hub}}}
 `
-  const text = `${without}destinations: [{name: corp, splunk: {endpoint: 'https://splunk.example'}}]\n`
+  const file = `${without}destinations: [{name: corp, splunk: {endpoint: 'https://splunk.example'}}]\n`
 
   test('a secret reaches the gateway by a Secret and its environment; another one makes other pods', async () => {
     const world = fakeWorld({x509})
-    const hub = openFleet(fleetOf(text), world.tools).hub
+    const hub = openFleet(fleetOf(file), world.tools).hub
     await world.play(hubInit(openFleet(fleetOf(without), world.tools).hub, world.tools))
     const written = (secret: string) =>
       world.play({command: 'x', title: 'x', steps: [secretsWritten(hub.vault, 'corp', {token: new Secret(secret)})]})
     const gatewayRuns = () => world.play({command: 'x', title: 'x', steps: hub.gatewayRuns()})
     const told = async () => {
-      const wishes = await Promise.all(flatten(hub.gatewayRuns()).map((step) => step.wish?.()))
+      const wishes = await Promise.all(flatten(hub.gatewayRuns()).map(async (step) => step.wish?.()))
       const wish = wishes.find((one) => one !== undefined)
       if (!wish || !('release' in wish)) throw new Error('no release')
       const {extraEnvs, podAnnotations, terminationGracePeriodSeconds, alternateConfig} = wish.release.values as Record<string, object>
