@@ -341,3 +341,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+// A client's configuration of 0.160 reads itself, and what embeds it as splunkhecexporter 0.157 does, the newest to be had here,
+// reads nothing else any more: no token, no queue.
+replace go.opentelemetry.io/collector/config/confighttp => go.opentelemetry.io/collector/config/confighttp v0.159.0

@@ -41,7 +41,7 @@ export type VaultNode = {readonly name: string; readonly vault: Vault; readonly 
 
 /** Where certificates of a cluster are seen: what is shown on the wire, or is in somebody's hands; not what was meant to be. */
 export type Sighting = {
-  readonly kind: 'root' | 'vault' | 'leaf' | 'gateway' | 'trusted' | 'hub-ca' | 'seal-ca'
+  readonly kind: 'root' | 'vault' | 'leaf' | 'gateway' | 'trusted' | 'hub-ca' | 'seal-ca' | 'destination'
   readonly seen: 'served' | 'mounted'
   /** `127.0.0.1:14300`, `Secret lkeobs/gateway-leaf` */
   readonly at: string
@@ -176,7 +176,14 @@ export type HubCluster = Cluster & {
   /** How its root CA is exchanged for another; left out where somebody else keeps it. */
   readonly rootRotation?: RootRotation
   storesRun(): readonly Task[]
-  gatewayRuns(): readonly Task[]
+  /** Feeds the destinations of the fleet file, but for those that are closing: they are fed no more, and send what they have. */
+  gatewayRuns(how?: {readonly closing: readonly string[]}): readonly Task[]
+  /** The types of exporters that its collector has; undefined where it has all. */
+  exporters(): Promise<readonly string[] | undefined>
+  /** Where this machine reaches the door that feeds a destination: plain OTLP by gRPC, `host:port`. Good until the command ends. */
+  door(destination: string): Promise<string>
+  /** What is left in the gateway's hands of a destination that is no more. */
+  destinationGone(name: string): readonly Task[]
   /** What each gateway answers to this credential, or to none (see `tried`). */
   knock(token?: Secret): Promise<readonly (number | undefined)[]>
 }
