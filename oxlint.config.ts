@@ -7,7 +7,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   execa: ['src/tools/shell.ts'],
   handlebars: ['src/templates.ts'],
   '@inquirer/prompts': ['src/tools/ask.ts'],
-  zod: ['src/fleet/**', 'src/destinations/**', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
+  zod: ['src/fleet/**', 'src/destinations/**', 'src/loadtest/profile.ts', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
   yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
   '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
   openpgp: ['src/tools/openpgp.ts'],
@@ -18,6 +18,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['src/tools/x509.ts'],
   chalk: ['src/output.ts'],
   diff: ['src/upgrade/manifests.ts'],
+  echarts: ['src/loadtest/report/drawing.ts'],
 }
 
 /** commands → plans → steps → tools: an arrow may skip a layer, never turn back. */

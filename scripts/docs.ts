@@ -27,6 +27,7 @@ const areas: Readonly<Record<string, string>> = {
   6: 'Invites and joining',
   7: 'Destinations',
   8: 'Several edges',
+  9: 'Load tests',
 }
 
 const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`

@@ -24,7 +24,8 @@ type Entry = {
 
 /**
  * Every error a person can cause. The thousands say where it belongs: 1 fleet file and command line,
- * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates, 6 invites and joining, 7 destinations.
+ * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates, 6 invites and joining, 7 destinations,
+ * 8 several edges at once, 9 load tests.
  */
 export const catalogue = {
   'LKO-1001': {
@@ -644,6 +645,30 @@ export const catalogue = {
     title: 'Some edges failed.',
     why: 'The work runs over several edges side by side; a failing edge does not stop the others. Each failure stands above with its own code.',
     fix: 'Mend the named edges and run the same command again: the others are skipped.',
+  },
+  'LKO-9001': {
+    exit: exit.usage,
+    title: 'There is no such load test.',
+    why: 'A load test is named by its run, as `loadtest list` shows it, or by a file that `loadtest run --json` has written. What was named is neither, or the file holds something else.',
+    fix: '`lkeobs loadtest list` names those that are kept beside the fleet file, in .lkeobs/loadtests.',
+  },
+  'LKO-9002': {
+    exit: exit.usage,
+    title: 'The load tests are not alike.',
+    why: 'Figures of two runs say something about what changed only where all else was the same: platform, machine, versions of the programs, configuration of the collectors and stores, profile, number of edges. The message names what was not.',
+    fix: 'Compare runs that are alike. Where the difference is what you want to measure, name it: `--despite versions`.',
+  },
+  'LKO-9010': {
+    exit: exit.usage,
+    title: 'There is no such load profile.',
+    why: 'A profile says how many items a second are sent, and for how long. It is one of those lkeobs brings, or a YAML file; each line above names a place in it and what is expected there. Nothing was sent.',
+    fix: 'Name a profile (smoke, baseline, target, soak), or mend the file: docs/load-tests.md shows one.',
+  },
+  'LKO-9011': {
+    exit: exit.notReady,
+    title: 'The fleet is not ready for a load test.',
+    why: 'A load test measures from rest: every agent and the gateway answer, and nothing waits in a queue. What was found is another picture, in which a loss could not be told from what was there before. Nothing was sent.',
+    fix: 'Bring the fleet to rest: `lkeobs status` shows which queue is not empty or who does not answer.',
   },
 } as const satisfies Record<string, Entry>
 

@@ -42,6 +42,9 @@ export const bytes = (count: number): string => {
 // oxlint-disable-next-line no-control-regex -- terminal colour is made of control characters
 const width = (text: string): number => [...text.replace(/\u001B\[[0-9;]*m/g, '')].length
 
+/** 1,234,567 */
+export const grouped = (n: number): string => n.toLocaleString('en-US')
+
 /** Left-aligned columns, two spaces apart, the header dimmed; no lines, no boxes. */
 export const table = (header: readonly string[], rows: readonly (readonly string[])[]): string => {
   const widths = header.map((title, column) => Math.max(width(title), ...rows.map((row) => width(row[column] ?? ''))))

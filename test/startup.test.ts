@@ -26,7 +26,7 @@ test('--help loads no command and no client', () => {
   // the loader of CommonJS modules names every file it takes
   const {stderr} = lkeobs(['--help'], {NODE_DEBUG: 'module,esm'})
   expect(stderr).toContain('node_modules/@oclif/core')
-  for (const heavy of ['node-vault', 'listr2', '@peculiar/x509', 'execa', 'zod', 'handlebars', '@inquirer'])
+  for (const heavy of ['node-vault', 'listr2', '@peculiar/x509', 'execa', 'zod', 'handlebars', '@inquirer', 'echarts'])
     expect(stderr).not.toContain(`node_modules/${heavy}/`)
   expect(stderr).not.toContain('dist/commands/')
 })

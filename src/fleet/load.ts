@@ -1,10 +1,8 @@
 import path from 'node:path'
-import {type Document, LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument, visit} from 'yaml'
-import {z} from 'zod'
 import {LkeobsError, messageOf} from '../errors.ts'
-import {nearest} from '../nearest.ts'
 import type {Files} from '../tools/files.ts'
 import {type Fleet, fleetSchema} from './schema.ts'
+import {readYaml} from './yaml.ts'
 
 export type FleetFile = {
   readonly fleet: Fleet
@@ -15,120 +13,12 @@ export type FleetFile = {
   readonly text: string
 }
 
-type Path = readonly PropertyKey[]
-type Problem = {readonly offset: number; readonly text: string}
-
-const shownKey = (key: PropertyKey): string => (/^[\w-]+$/.test(String(key)) ? String(key) : JSON.stringify(String(key)))
-const shownPath = (keys: Path): string => (keys.length === 0 ? '' : `${keys.map(shownKey).join('.')}: `)
-
-const shownValue = (value: unknown): string => {
-  if (value === null) return 'nothing'
-  if (Array.isArray(value)) return 'list'
-  if (typeof value === 'object') return 'map'
-  const text = JSON.stringify(value) ?? ''
-  return `${typeof value} ${typeof value === 'number' ? value : text.length > 60 ? `${text.slice(0, 60)}…"` : text}`
-}
-
-const unrecognized = (key: string, valid: readonly string[]): string => {
-  const [near] = key.length > 40 ? [] : nearest(key, valid)
-  return `Unrecognized key: ${JSON.stringify(key)}${near === undefined ? `; valid here: ${valid.join(', ')}` : `; did you mean "${near}"?`}`
-}
-
-const nouns: Readonly<Record<string, string>> = {object: 'map', array: 'list', int: 'whole number'}
-
-/** zod's issue in the words of the file. Unknown keys come as one line each, since each has its own place. */
-const wording = (issue: z.core.$ZodRawIssue): string | undefined => {
-  const [found, got] = issue.input === undefined ? ['missing; ', ''] : ['', `, got ${shownValue(issue.input)}`]
-  switch (issue.code) {
-    case 'invalid_type':
-      return `${found}expected ${nouns[issue.expected] ?? issue.expected}${got}`
-    case 'invalid_value':
-      return `${found}expected ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}${got}`
-    case 'too_small':
-      return `expected at least ${issue.minimum}${got}`
-    case 'too_big':
-      return `expected at most ${issue.maximum}${got}`
-    case 'unrecognized_keys':
-      return issue.keys.map((key) => unrecognized(key, issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [])).join('\n')
-    default:
-      return undefined
-  }
-}
-
-/** Where a value and its key begin. A value that is not there begins where its map does. */
-const placeOf = (document: Document, keys: Path): {readonly key: number; readonly value: number} => {
-  let node: unknown = document.contents
-  let place = {key: 0, value: document.contents?.range?.[0] ?? 0}
-  for (const step of keys) {
-    const target = isAlias(node) ? node.resolve(document) : node
-    const pair = isMap(target) ? target.items.findLast(({key}) => isScalar(key) && key.value === step) : undefined
-    node = isSeq(target) ? target.items[Number(step)] : pair?.value
-    const [key, value = key] = [pair?.key, node].map((at) => (isNode(at) ? at.range?.[0] : undefined))
-    if (value === undefined) return place
-    place = {key: key ?? value, value}
-  }
-  return place
-}
-
-const syntaxProblems = (document: Document.Parsed, text: string): readonly Problem[] => {
-  const problems = [...document.errors, ...document.warnings].map(({code, message, pos: [offset]}) => {
-    if (code === 'DUPLICATE_KEY')
-      return {offset, text: `Duplicate key: ${JSON.stringify(/[^\s:,}"']+/.exec(text.slice(offset))?.[0] ?? '')}`}
-    return {offset, text: code === 'MULTIPLE_DOCS' ? 'A second document begins here; a fleet file is one document' : message}
-  })
-  visit(document, {
-    Alias: (_, alias) => {
-      if (!alias.resolve(document))
-        problems.push({offset: alias.range?.[0] ?? 0, text: `Unresolved alias: no anchor &${alias.source} stands before it`})
-    },
-  })
-  return problems
-}
-
-const schemaProblems = (document: Document.Parsed, {issues}: z.ZodError, lineOf: (offset: number) => number): readonly Problem[] =>
-  issues.flatMap((issue) => {
-    if (issue.code === 'unrecognized_keys') {
-      const lines = issue.message.split('\n')
-      return issue.keys.map((key, at) => ({
-        offset: placeOf(document, [...issue.path, key]).key,
-        text: `${shownPath([...issue.path, key])}${lines[at]}`,
-      }))
-    }
-    const other: unknown = issue.code === 'custom' ? issue.params?.['other'] : undefined
-    const where = Array.isArray(other) ? ` (line ${lineOf(placeOf(document, other).value)})` : ''
-    return [{offset: placeOf(document, issue.path).value, text: `${shownPath(issue.path)}${issue.message}${where}`}]
-  })
-
-/** The fleet, or everything that is wrong with the text. */
-const understood = (text: string, lines: LineCounter): Fleet | readonly Problem[] => {
-  // Whoever decoded the bytes put this character where they were not UTF-8.
-  const broken = text.indexOf('\uFFFD')
-  const document = parseDocument(text, {lineCounter: lines, prettyErrors: false, stringKeys: true, logLevel: 'error'})
-  if (broken !== -1) return [{offset: broken, text: 'The file is not UTF-8 here'}]
-  const syntax = syntaxProblems(document, text)
-  const lineOf = (offset: number) => lines.linePos(offset).line
-  // After a syntax error the rest, even of its line, is a guess; after a mere duplicate key it is not.
-  if (syntax.length > document.errors.filter(({code}) => code === 'DUPLICATE_KEY').length)
-    return [...new Map(syntax.toReversed().map((problem) => [lineOf(problem.offset), problem])).values()]
-  if (document.contents === null) return [{offset: 0, text: 'The file is empty; expected map with apiVersion, fleet, hub and edges'}]
-  // No limit on aliases: each becomes the object of its anchor, so nothing grows.
-  const result = fleetSchema.safeParse(document.toJS({maxAliasCount: -1}), {error: wording})
-  if (result.success) return syntax.length === 0 ? result.data : syntax
-  return [...syntax, ...schemaProblems(document, result.error, lineOf)]
-}
-
 /** The fleet a text describes; LKO-1002 with every problem in it, in the order of the lines. */
 export const parseFleet = (text: string, shownName: string): Fleet => {
-  const lines = new LineCounter()
-  const result = understood(text.replace(/^\uFEFF/, ''), lines)
-  if ('apiVersion' in result) return result
-  const shown = result
-    .toSorted((one, other) => one.offset - other.offset)
-    .map((problem) => {
-      const {line, col} = lines.linePos(problem.offset)
-      return `${shownName}:${line}:${col} ${problem.text}`
-    })
-  throw new LkeobsError('LKO-1002', [...new Set(shown)].join('\n'), {next: ['lkeobs schema']})
+  const wish = {schema: fleetSchema, noun: 'a fleet file', expected: 'map with apiVersion, fleet, hub and edges'}
+  const result = readYaml(text, shownName, wish)
+  if ('value' in result) return result.value
+  throw new LkeobsError('LKO-1002', result.problems, {next: ['lkeobs schema']})
 }
 
 const readOrRefuse = async (file: string, shownName: string, files: Files): Promise<string | undefined> => {

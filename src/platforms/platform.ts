@@ -200,6 +200,8 @@ export type EdgeCluster = Cluster & {
   readonly otlp: string
   /** The same as it is reached from this machine. Good until the command ends. */
   otlpFromHere(): Promise<string>
+  /** And over gRPC, `host:port`. */
+  otlpGrpcFromHere(): Promise<string>
   /** Its agents take nothing in any more, and send what they have. So, too, where they and their queues are gone. */
   closed(): readonly Task[]
   /** Items that its agents have accepted and the hub has not; 0 where no queue is left, undefined where an agent does not say. */

@@ -44,6 +44,8 @@ export type Processes = {
   freePorts(count: number): Promise<readonly number[]>
   /** Resident memory and running time. */
   usage(pid: number): {readonly residentBytes: number; readonly upMs: number} | undefined
+  /** Seconds of a processor it has had; undefined where it has ended. */
+  cpuSeconds(pid: number): number | undefined
   /** The last lines of a log file. */
   tail(log: string, lines: number): Promise<readonly string[]>
   /** The log files of a folder that have grown beyond their limit. */
@@ -159,6 +161,12 @@ const usage = (pid: number): {residentBytes: number; upMs: number} | undefined =
   return {residentBytes: Number(resident ?? 0) * 1024, upMs: (bootSeconds - Number(fields[19]) / ticksPerSecond) * 1000}
 }
 
+const cpuSeconds = (pid: number): number | undefined => {
+  const fields = statOf(pid)
+  // utime and stime are fields 14 and 15 of proc(5)
+  return fields && (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
 export const createProcesses = (): Processes => ({
   find,
   start,
@@ -168,6 +176,7 @@ export const createProcesses = (): Processes => ({
   connectionsTo,
   freePorts,
   usage,
+  cpuSeconds,
   tail,
   overgrown,
   cutShort,

@@ -17,6 +17,10 @@ export type Command = {
   readonly mutates?: true
   /** Called for every line of output while it runs. */
   readonly onLine?: (line: string) => void
+  /** Called with its process id when it has started. */
+  readonly onStart?: (pid: number) => void
+  /** Ends it. */
+  readonly signal?: AbortSignal
 }
 
 export type Shell = {
@@ -48,7 +52,9 @@ export const createShell = (): Shell => ({
       all: true,
       reject: false,
       timeout: command.timeoutMs ?? 0,
+      ...(command.signal && {cancelSignal: command.signal}),
     })
+    if (child.pid !== undefined) command.onStart?.(child.pid)
     if (command.onLine) for await (const line of child.iterable({from: 'all'})) command.onLine(line)
     const result = await child
     if (!result.failed) return result.stdout

@@ -57,6 +57,23 @@ export const samplesPrometheus = async (
   return answer?.data.result.flatMap(({values}) => values.map(([, value]) => Number(value)))
 }
 
+/** How many samples the series of a selector have, after one time and until another; undefined when Prometheus does not answer. */
+export const countPrometheus = async (http: Http, base: string, selector: string, {fromMs, toMs}: Period): Promise<number | undefined> => {
+  type Answer = {data: {result: {value: [number, string]}[]}}
+  const query = `sum(count_over_time(${selector}[${toMs - fromMs}ms]))`
+  const parameters = new URLSearchParams({query, time: (toMs / 1000).toFixed(3)})
+  const answer = await json<Answer>(http, `${base}/api/v1/query?${parameters.toString()}`, patientMs)
+  return answer && Number(answer.data.result[0]?.value[1] ?? 0)
+}
+
+/** How many log lines a query finds, after one time and until another; undefined when Loki does not answer. */
+export const countLinesLoki = async (http: Http, base: string, query: string, {fromMs, toMs}: Period): Promise<number | undefined> => {
+  type Answer = {data: {result: {value: [number, string]}[]}}
+  const parameters = new URLSearchParams({query: `sum(count_over_time(${query}[${toMs - fromMs}ms]))`, time: `${toMs}000000`})
+  const answer = await json<Answer>(http, `${base}/loki/api/v1/query?${parameters.toString()}`, patientMs)
+  return answer && Number(answer.data.result[0]?.value[1] ?? 0)
+}
+
 /** At most `limit` log lines; undefined when Loki does not answer. */
 export const linesLoki = async (
   http: Http,

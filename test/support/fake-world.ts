@@ -420,6 +420,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         }),
         freePorts: reading((count: number) => Array.from({length: count}, (_, index) => 40_000 + index)),
         usage: () => ({residentBytes: 1e6, upMs: 1000}),
+        cpuSeconds: () => 1,
         tail: reading((log: string) => (files.get(log) ?? '').split('\n')),
       },
       vault,

@@ -99,6 +99,7 @@ export const openKubernetesEdge = (
     otlp,
     otlpFromHere: async () =>
       `http://${await site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpHttp})}`,
+    otlpGrpcFromHere: () => site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpGrpc}),
     certificates: () => [
       ...base.certificates(),
       held(site, 'hub-ca', nodeNamespace, secretOf('agent', hubCaFile), hubCaFile),

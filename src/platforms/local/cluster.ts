@@ -306,6 +306,7 @@ export const openLocalEdge = (
     role: 'edge',
     otlp,
     otlpFromHere: async () => otlp,
+    otlpGrpcFromHere: async () => place('agent').address('grpc'),
     certificates: () => [
       ...base.certificates(),
       held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),

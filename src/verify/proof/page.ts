@@ -1,31 +1,17 @@
 import {signals} from '../../collector/config.ts'
 import {duration} from '../../output.ts'
+import {style} from '../../pages.ts'
 import {escaped} from '../report.ts'
 import type {Proof} from './prove.ts'
 import {figureNames, figuresOf, gapsText, verdictOf} from './text.ts'
 import {timelineSvg} from './timeline.ts'
 import {together} from './tally.ts'
 
-const style = `
-:root{color-scheme:light dark;--ground:#fff;--text:#1b1f24;--soft:#5d6773;--line:#d8dee4;--good:#1a7f37;--bad:#cf222e;--sent:#3b7dd8;--queue:#b35900;--work:#eef2f6}
-@media (prefers-color-scheme:dark){:root{--ground:#14171b;--text:#e6e9ed;--soft:#98a2ad;--line:#343b43;--good:#4ac26b;--bad:#ff7b72;--sent:#6ca8f5;--queue:#f0a050;--work:#20262d}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:70rem;padding:1.5rem 1rem 3rem;background:var(--ground);color:var(--text);font:1rem/1.5 system-ui,sans-serif}
-h1{margin:0;font-size:1.75rem;line-height:1.2}
-h1.good{color:var(--good)}
-h1.bad{color:var(--bad)}
-h2{margin:2rem 0 .5rem;font-size:1.1rem}
-p{margin:.25rem 0}
-.soft{color:var(--soft)}
-.wide{overflow-x:auto}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr));gap:.75rem;margin:1.25rem 0 0}
-dt{color:var(--soft);font-size:.85rem}
-dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem 1.25rem .2rem 0;text-align:left;vertical-align:top;white-space:nowrap}
+const ownStyle = `
+dl{grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr))}
+th,td{padding:.2rem 1.25rem .2rem 0;border-bottom:0}
 th{color:var(--soft);font-weight:400;font-size:.85rem}
 tr.first td{border-top:1px solid var(--line);padding-top:.4rem}
-td.number,th.number{text-align:right}
 td.gaps{white-space:normal;min-width:8rem;width:99%}
 .bad td.lost{color:var(--bad);font-weight:600}
 svg{display:block;width:100%;min-width:40rem;height:auto}
@@ -85,7 +71,7 @@ export const proofPage = (proof: Proof, {title, figures = {}, failed = []}: Page
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <title>${escaped(`${title}: ${verdictOf(proof)}`)}</title>
-<style>${style}</style>
+<style>${style}${ownStyle}</style>
 </head>
 <body>
 <p class="soft">${escaped(title)}</p>

@@ -1,0 +1,140 @@
+import {counted, type Signal, signals} from '../collector/config.ts'
+import {toHub} from '../collector/queue.ts'
+import type {Counters} from '../tools/stores.ts'
+import type {Hop} from './result.ts'
+
+/** What a collector's page says of the ways through it, by `FIGURE SIGNAL` of its receivers and `FIGURE SIGNAL EXPORTER`. */
+export type Figures = ReadonlyMap<string, number>
+
+const added = (figures: Map<string, number>, key: string, value: number) => figures.set(key, (figures.get(key) ?? 0) + value)
+
+const received = {accepted: 'otelcol_receiver_accepted', refused: 'otelcol_receiver_refused'} as const
+const exported = {
+  sent: 'otelcol_exporter_sent',
+  failed: 'otelcol_exporter_send_failed',
+  enqueueFailed: 'otelcol_exporter_enqueue_failed',
+} as const
+
+/** Where generators send: nothing else of the fleet's own comes in by gRPC, neither canaries nor a collector's own telemetry. */
+export const fromGenerators = 'generated'
+
+/**
+ * The figures of a page. A collector has a series of failures only from the first one on: where it says how much waits for an
+ * exporter, and nothing of failures, there were none.
+ */
+export const figuresOf = (page: Counters): Figures => {
+  const figures = new Map<string, number>()
+  for (const {labels} of page.filter(({name}) => name === 'otelcol_exporter_queue_size'))
+    for (const figure of Object.keys(exported)) figures.set(`${figure} ${labels['data_type']} ${labels['exporter']}`, 0)
+  for (const {name, labels, value} of page) {
+    for (const signal of signals) {
+      for (const [figure, series] of Object.entries(received))
+        if (name === `${series}_${counted[signal]}`) added(figures, `${figure} ${signal}`, value)
+      if (name === `${received.accepted}_${counted[signal]}` && labels['receiver'] === 'otlp' && labels['transport'] === 'grpc')
+        added(figures, `${fromGenerators} ${signal}`, value)
+      for (const [figure, series] of Object.entries(exported))
+        if (name === `${series}_${counted[signal]}`) added(figures, `${figure} ${signal} ${labels['exporter']}`, value)
+    }
+  }
+  return figures
+}
+
+/** What waits now, by `SIGNAL EXPORTER`: in the queue, which counts an item until the other side has answered for it. */
+export const queuesOf = (page: Counters): Figures => {
+  const queues = new Map<string, number>()
+  for (const {name, labels, value} of page)
+    if (name === 'otelcol_exporter_queue_size') added(queues, `${labels['data_type']} ${labels['exporter']}`, value)
+  return queues
+}
+
+/** Requests an exporter has under way: with a queue in memory they are no longer counted there. */
+export const underWay = (page: Counters): number =>
+  page.filter(({name}) => name === 'otelcol_exporter_in_flight_requests').reduce((sum, {value}) => sum + value, 0)
+
+const uptimeOf = (page: Counters): number | undefined => {
+  const uptimes = page.filter(({name}) => name === 'otelcol_process_uptime').map(({value}) => value)
+  return uptimes.length === 0 ? undefined : Math.min(...uptimes)
+}
+
+/** How much a collector's counters have grown since the beginning, also where it was started anew meanwhile and began at zero. */
+export type Growth = {
+  /** Takes in a page; undefined where the collector does not answer. What it says of it: it is another process than before. */
+  read(page: Counters | undefined): {readonly isNew: boolean}
+  /** Begins anew, from the last page. */
+  begin(): void
+  /** null where the collector never answered, or has no such counter. */
+  of(figure: string): number | null
+  /** All figures there are. */
+  readonly figures: () => readonly string[]
+  /** What waited when it last answered. */
+  queued(queue: string): number | null
+  readonly queues: () => readonly string[]
+}
+
+export const growth = (): Growth => {
+  let last: Figures | undefined
+  let uptime: number | undefined
+  let queues: Figures = new Map()
+  let isBegun = false
+  const grown = new Map<string, number>()
+  return {
+    read(page) {
+      if (page === undefined) return {isNew: false}
+      const now = figuresOf(page)
+      const since = uptimeOf(page)
+      const isNew = last !== undefined && since !== undefined && uptime !== undefined && since < uptime
+      if (last !== undefined && isBegun) {
+        for (const [figure, value] of now) {
+          const before = isNew ? 0 : (last.get(figure) ?? 0)
+          // what fell without a new process is one of several that went
+          grown.set(figure, (grown.get(figure) ?? 0) + (value >= before ? value - before : value))
+        }
+      }
+      last = now
+      uptime = since ?? uptime
+      queues = queuesOf(page)
+      return {isNew}
+    },
+    begin() {
+      grown.clear()
+      for (const figure of last?.keys() ?? []) grown.set(figure, 0)
+      isBegun = last !== undefined
+    },
+    of: (figure) => grown.get(figure) ?? null,
+    figures: () => [...grown.keys()],
+    queued: (queue) => queues.get(queue) ?? null,
+    queues: () => [...queues.keys()],
+  }
+}
+
+/** The exporters of a collector that carry this signal. */
+const exportersOf = (collector: Growth, signal: Signal): readonly string[] =>
+  collector.queues().flatMap((queue) => (queue.startsWith(`${signal} `) ? [queue.slice(signal.length + 1)] : []))
+
+const exporterFigures = (collector: Growth, signal: Signal, exporter: string) => ({
+  sent: collector.of(`sent ${signal} ${exporter}`),
+  failed: collector.of(`failed ${signal} ${exporter}`),
+  enqueueFailed: collector.of(`enqueueFailed ${signal} ${exporter}`),
+  queued: collector.queued(`${signal} ${exporter}`),
+})
+
+const receiverFigures = (collector: Growth, signal: Signal) => ({
+  accepted: collector.of(`accepted ${signal}`),
+  refused: collector.of(`refused ${signal}`),
+})
+
+const exporterHops = (collector: Growth, signal: Signal, except: string): readonly Hop[] =>
+  exportersOf(collector, signal)
+    .filter((exporter) => exporter !== except)
+    .map((exporter) => ({hop: 'exporter', name: exporter, signal, ...exporterFigures(collector, signal, exporter)}))
+
+/** All hops, from the agents to the exporters of the gateway. */
+export const hopsOf = (agents: ReadonlyMap<string, Growth>, hub: string, gateway: Growth): readonly Hop[] =>
+  signals.flatMap((signal) => [
+    ...[...agents].flatMap(([name, agent]): readonly Hop[] => [
+      {hop: 'agent', name, signal, ...receiverFigures(agent, signal), ...exporterFigures(agent, signal, toHub)},
+      ...exporterHops(agent, signal, toHub),
+    ]),
+    {hop: 'gateway', name: hub, signal, ...receiverFigures(gateway, signal)},
+    ...exporterHops(gateway, signal, ''),
+  ])

@@ -1,0 +1,95 @@
+import {describe, expect, test} from 'vitest'
+import {growth, hopsOf} from '../../src/loadtest/counters.ts'
+import type {Counters} from '../../src/tools/stores.ts'
+
+type Agent = {
+  readonly uptime: number
+  readonly accepted?: number
+  readonly refused?: number
+  readonly sent?: number
+  readonly failed?: number
+  readonly queued?: number
+}
+
+const exporter = 'otlp_grpc/hub'
+
+/** The page of an agent that only carries logs. */
+const pageOf = ({uptime, accepted, refused, sent, failed, queued}: Agent): Counters => {
+  const of = (name: string, labels: Record<string, string>, value: number | undefined) =>
+    value === undefined ? [] : [{name, labels, value}]
+  return [
+    ...of('otelcol_process_uptime', {}, uptime),
+    ...of('otelcol_receiver_accepted_log_records', {receiver: 'otlp', transport: 'grpc'}, accepted),
+    ...of('otelcol_receiver_accepted_log_records', {receiver: 'file_log', transport: ''}, accepted === undefined ? undefined : 5),
+    ...of('otelcol_receiver_refused_log_records', {receiver: 'otlp', transport: 'grpc'}, refused),
+    ...of('otelcol_exporter_sent_log_records', {exporter}, sent),
+    ...of('otelcol_exporter_send_failed_log_records', {exporter}, failed),
+    ...of('otelcol_exporter_queue_size', {exporter, data_type: 'logs'}, queued),
+  ]
+}
+
+describe('the growth of a counter', () => {
+  test('begins where the window does, and counts everything that came in', () => {
+    const agent = growth()
+    agent.read(pageOf({uptime: 10, accepted: 100, sent: 90, queued: 10}))
+    agent.begin()
+    agent.read(pageOf({uptime: 11, accepted: 150, sent: 140, queued: 10}))
+    expect(agent.of('accepted logs')).toBe(50)
+    expect(agent.of('generated logs')).toBe(50)
+    expect(agent.of(`sent logs ${exporter}`)).toBe(50)
+    expect(agent.queued(`logs ${exporter}`)).toBe(10)
+  })
+
+  test('goes on from zero with a process that was started anew, also where that has counted more by then', () => {
+    const agent = growth()
+    agent.read(pageOf({uptime: 10, accepted: 100}))
+    agent.begin()
+    agent.read(pageOf({uptime: 11, accepted: 130}))
+    expect(agent.read(undefined)).toEqual({isNew: false})
+    expect(agent.read(pageOf({uptime: 1, accepted: 400}))).toEqual({isNew: true})
+    expect(agent.of('generated logs')).toBe(30 + 400)
+  })
+
+  test('of a series that is missing is not known; of failures beside a queue it is none', () => {
+    const agent = growth()
+    agent.read(pageOf({uptime: 10, queued: 0}))
+    agent.begin()
+    agent.read(pageOf({uptime: 11, queued: 0}))
+    expect(agent.of('accepted logs')).toBeNull()
+    expect(agent.of(`failed logs ${exporter}`)).toBe(0)
+    agent.read(pageOf({uptime: 12, queued: 0, failed: 7}))
+    expect(agent.of(`failed logs ${exporter}`)).toBe(7)
+  })
+
+  test('of a collector that did not answer when the window began is not known', () => {
+    const agent = growth()
+    agent.begin()
+    agent.read(pageOf({uptime: 10, accepted: 100}))
+    agent.read(pageOf({uptime: 11, accepted: 130}))
+    expect(agent.of('accepted logs')).toBeNull()
+  })
+})
+
+test('hops are told from one another, whatever exporters there are', () => {
+  const agent = growth()
+  const gateway = growth()
+  const queues = (...names: string[]): Counters =>
+    names.flatMap((name) => [
+      {name: 'otelcol_exporter_queue_size', labels: {exporter: name, data_type: 'logs'}, value: 3},
+      {name: 'otelcol_exporter_sent_log_records', labels: {exporter: name}, value: 10},
+    ])
+  agent.read([...queues(exporter), ...pageOf({uptime: 1, accepted: 1})])
+  gateway.read(queues('otlp_http/loki', 'splunk_hec/corp'))
+  agent.begin()
+  gateway.begin()
+  agent.read([...queues(exporter), ...pageOf({uptime: 2, accepted: 4})])
+  const hops = hopsOf(new Map([['edge-1', agent]]), 'hub', gateway).filter(({signal}) => signal === 'logs')
+  expect(hops.map(({hop, name}) => `${hop} ${name}`)).toEqual([
+    'agent edge-1',
+    'gateway hub',
+    'exporter otlp_http/loki',
+    'exporter splunk_hec/corp',
+  ])
+  expect(hops[0]).toMatchObject({accepted: 3, refused: null, sent: 0, failed: 0, enqueueFailed: 0, queued: 3})
+  expect(hops[1]).toEqual({hop: 'gateway', name: 'hub', signal: 'logs', accepted: null, refused: null})
+})
