@@ -10,16 +10,22 @@ const bin = path.join(root, 'bin/run.js')
 const lkeobs = (args: readonly string[], env: Readonly<Record<string, string>> = {}): SpawnSyncReturns<string> =>
   spawnSync(process.execPath, [bin, ...args], {encoding: 'utf8', env: {...process.env, NO_COLOR: '1', ...env}})
 
-// 150 ms on a quiet machine; twice that where tests run side by side
+// 150 ms on a quiet machine; twice that where tests run side by side. A busy machine lets the program itself wait as long, in proportion
 const budgetMs = 300
+const timesAnEmptyProgram = 8
 
-test('--help is there at once', () => {
+const medianMs = (run: () => SpawnSyncReturns<string>): number => {
   const times = Array.from({length: 9}, () => {
     const started = performance.now()
-    expect(lkeobs(['--help']).status).toBe(0)
+    expect(run().status).toBe(0)
     return performance.now() - started
   })
-  expect(times.toSorted((a, b) => a - b)[4]).toBeLessThan(budgetMs)
+  return times.toSorted((a, b) => a - b)[4] ?? Number.NaN
+}
+
+test('--help is there at once', () => {
+  const empty = medianMs(() => spawnSync(process.execPath, ['--eval', ''], {encoding: 'utf8'}))
+  expect(medianMs(() => lkeobs(['--help']))).toBeLessThan(Math.max(budgetMs, timesAnEmptyProgram * empty))
 })
 
 test('--help loads no command and no client', () => {
