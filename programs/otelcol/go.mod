@@ -341,3 +341,6 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+// splunkhecexporter v0.157.0 embeds ClientConfig, which since v0.160.0 unmarshals itself: every other setting of the exporter would be ignored
+replace go.opentelemetry.io/collector/config/confighttp => go.opentelemetry.io/collector/config/confighttp v0.159.0
