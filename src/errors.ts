@@ -24,7 +24,7 @@ type Entry = {
 
 /**
  * Every error a person can cause. The thousands say where it belongs: 1 fleet file and command line,
- * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates, 6 invites and joining.
+ * 2 telemetry, 3 platforms and processes, 4 programs, 5 Vault and certificates, 6 invites and joining, 7 destinations.
  */
 export const catalogue = {
   'LKO-1001': {
@@ -530,6 +530,108 @@ export const catalogue = {
     title: 'This folder is of another fleet.',
     why: 'An edge that joins by invite gets a fleet file that says where its hub is. The one that is here names another hub, or one that is looked after here. Nothing was changed.',
     fix: 'Join from an empty folder, or name another file with --fleet.',
+  },
+  'LKO-7101': {
+    exit: exit.refused,
+    title: 'Nothing listens where the destination should be.',
+    why: 'The machine answers, and refuses the connection: the port is another, or the program behind it does not run. Nothing was changed.',
+    fix: 'Compare host and port with what the destination says of itself. Splunk listens for its HTTP Event Collector on 8088 unless told otherwise, OTLP on 4317 (gRPC) and 4318 (HTTP).',
+  },
+  'LKO-7102': {
+    exit: exit.refused,
+    title: 'The destination has no such name.',
+    why: 'The name in its address cannot be resolved from this machine. Nothing was changed.',
+    fix: 'Mend the name, or add it where names are kept. Where only the gateway can resolve it, --force skips the probe.',
+  },
+  'LKO-7103': {
+    exit: exit.refused,
+    title: 'The destination does not answer.',
+    why: 'No answer came within 10 s, or the connection ended before there was one: a firewall drops what is sent, there is no way there, or who is there speaks something else. Nothing was changed.',
+    fix: 'Open the way from here. Where only the gateway has a way, --force skips the probe.',
+  },
+  'LKO-7104': {
+    exit: exit.refused,
+    title: 'The certificate of the destination is not trusted.',
+    why: 'It was signed by a CA that is neither the one given nor one of those that this machine trusts anyway. The secret was not sent. Nothing was changed.',
+    fix: 'Give the CA of the destination with --ca-file. Splunk signs its own certificate unless told otherwise: the CA is cacert.pem in its folder etc/auth.',
+  },
+  'LKO-7105': {
+    exit: exit.refused,
+    title: 'The certificate of the destination does not hold.',
+    why: 'It has ended, has not begun, or is of another name than the one in the address. The secret was not sent. Nothing was changed.',
+    fix: 'Use a name that is in the certificate, or have it renewed there.',
+  },
+  'LKO-7106': {
+    exit: exit.refused,
+    title: 'The destination and the address disagree about TLS.',
+    why: 'The address begins with https:// and plain HTTP is spoken there, or the other way round. Nothing was changed.',
+    fix: 'Change the beginning of the address. Without TLS the secret goes over the wire for everybody to read.',
+  },
+  'LKO-7107': {
+    exit: exit.refused,
+    title: 'The destination wants another certificate of the gateway.',
+    why: 'It ended the handshake because it was shown no certificate, or one of a CA that it does not trust. Nothing was changed.',
+    fix: 'Give a certificate and its key that the destination trusts, with --client-certificate, --cert-file and --key-file.',
+  },
+  'LKO-7108': {
+    exit: exit.refused,
+    title: 'The destination refuses the token or key.',
+    why: 'It answers, and does not let in who shows this secret: it is mistyped, disabled, of another account, or may not write there. Nothing was changed.',
+    fix: 'Give the right one; on a terminal it is asked for unseen. For Splunk, the token is that of an HTTP Event Collector input, and the input is enabled.',
+  },
+  'LKO-7109': {
+    exit: exit.refused,
+    title: 'The token may not write to this index.',
+    why: 'Splunk takes the token and refuses the event: there is no such index, or it is not among those the token may write to. What is sent there later would be refused for good, and lost. Nothing was changed.',
+    fix: 'Name an index that is allowed for the token, or allow this one in the settings of the input.',
+  },
+  'LKO-7110': {
+    exit: exit.refused,
+    title: 'Who answers there is not that destination.',
+    why: 'There is an answer, and not the one that this kind of destination gives: a proxy, a login page or another program stands at that address, or the path is another. A proxy that answers 200 to everything would take all telemetry and keep none of it. Nothing was changed.',
+    fix: 'Mend the address. Where a proxy is in the way, let the gateway past it.',
+  },
+  'LKO-7111': {
+    exit: exit.refused,
+    title: 'The destination is busy.',
+    why: 'It is the right one, and takes nothing at the moment. Nothing was changed.',
+    fix: 'Run the same command again later; or --force, and what is sent meanwhile waits in the queue.',
+  },
+  'LKO-7112': {
+    exit: exit.refused,
+    title: 'The token wants acknowledgements.',
+    why: 'The token has indexer acknowledgement enabled, and then Splunk asks for a data channel with every request; the exporter of the collector has none. Nothing was changed.',
+    fix: 'Disable indexer acknowledgement of this token in Splunk, or give a token without it.',
+  },
+  'LKO-7113': {
+    exit: exit.refused,
+    title: 'The destination refused what was sent.',
+    why: 'It answers as its kind does, with an error that is none of those with a code of their own. Its words are above. Nothing was changed.',
+    fix: 'Act on its words.',
+  },
+  'LKO-7114': {
+    exit: exit.usage,
+    title: 'The fleet has no such destination.',
+    why: 'The name is not among the destinations of the fleet file.',
+    fix: 'Use one of the names the message lists, or add it with `lkeobs dest add`.',
+  },
+  'LKO-7115': {
+    exit: exit.notReady,
+    title: 'A secret of a destination is not in Vault.',
+    why: 'The destination is in the fleet file, and the Vault of the hub does not have what it asks for: the file came from elsewhere, or Vault was founded anew. The gateway was left as it is.',
+    fix: 'Give the secret again with the command above; or take the destination out of the file.',
+  },
+  'LKO-7116': {
+    exit: exit.notReady,
+    title: 'This collector cannot send to that kind of destination.',
+    why: "The program otelcol of this machine was built without the exporter. The publisher's distribution contrib has it, and so has the image that runs on Kubernetes. Nothing was changed.",
+    fix: 'Put otelcol-contrib of the pinned version on PATH, and run `lkeobs tools install otelcol`; or use a hub on Kubernetes.',
+  },
+  'LKO-7117': {
+    exit: exit.notSettled,
+    title: 'No canary passed through the new exporter.',
+    why: 'The destination is in the fleet file and the gateway sends to it, and the canary was refused or has not come through. What is meant for it waits in its queue; the stores of the hub and other destinations are not held up.',
+    fix: "The exporter's words are above. Run the same command again when it is mended; it goes on from there.",
   },
   'LKO-8001': {
     exit: exit.someFailed,

@@ -7,6 +7,8 @@ export type CollectorConfig = {
   readonly receivers: Readonly<Record<string, Settings>>
   readonly processors: Readonly<Record<string, Settings>>
   readonly exporters: Readonly<Record<string, Settings>>
+  /** Left out where there are none. */
+  readonly connectors?: Readonly<Record<string, Settings>>
   readonly service: {
     readonly extensions: readonly string[]
     readonly pipelines: Readonly<

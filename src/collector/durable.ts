@@ -3,8 +3,11 @@ import type {Settings} from './config.ts'
 /** The extension that keeps queues on disk. */
 export const queueStorage = 'file_storage/queue'
 
-/** fsync: without it a power cut can lose the whole queue, not only its end (contrib#50102). */
-export const queueStorageAt = (folder: string): Record<string, Settings> => ({
+/**
+ * fsync: without it a power cut can lose the whole queue, not only its end (contrib#50102). A queue that was long is packed when
+ * it is empty again, and at the start unless that has to be quick.
+ */
+export const queueStorageAt = (folder: string, {startsAtOnce = false} = {}): Record<string, Settings> => ({
   [queueStorage]: {
     directory: folder,
     create_directory: true,
@@ -12,7 +15,7 @@ export const queueStorageAt = (folder: string): Record<string, Settings> => ({
     timeout: '10s',
     // a file that a crash left broken must not keep the collector from starting
     recreate: true,
-    compaction: {on_start: true, on_rebound: true, directory: folder, cleanup_on_start: true},
+    compaction: {on_start: !startsAtOnce, on_rebound: true, directory: folder, cleanup_on_start: true},
   },
 })
 

@@ -1,5 +1,6 @@
-import type {CollectorConfig, Settings} from './config.ts'
+import type {CollectorConfig, Settings, Signal} from './config.ts'
 import {reloadMs} from '../trust/leaf.ts'
+import {destinationParts, type DestinationWish} from './destinations.ts'
 import {durable, maxMessageMib, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
 import {ownTelemetry} from './telemetry.ts'
 
@@ -28,6 +29,8 @@ export type GatewayWish = {
   readonly queue: string
   /** Base URLs of the hub's stores; Tempo's is `host:port` of its OTLP port. */
   readonly stores: {readonly prometheus: string; readonly loki: string; readonly tempo: string}
+  /** What is sent on to others. */
+  readonly destinations?: readonly DestinationWish[]
 }
 
 /** An agent dials again after this time, a tenth more or less: so a new leaf is shown within seconds, and a handshake costs it little. */
@@ -93,34 +96,40 @@ const ownIdentity = (hub: string): Record<string, Settings> => ({
   'resource/own': {attributes: [withoutClaims, {key: 'k8s.cluster.name', value: hub, action: 'upsert'}]},
 })
 
-/** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo. */
+/** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo, and to the destinations of the fleet. */
 export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
-  const {asks} = wish
-  const pipeline = (exporter: string, receivers: readonly string[] = ['otlp'], processors = Object.keys(asks ? identity : {})) => ({
+  const {asks, destinations = []} = wish
+  const away = destinationParts(destinations)
+  const pipeline = (exporter: string, fed: readonly string[], receivers = ['otlp'], processors = Object.keys(asks ? identity : {})) => ({
     receivers,
     processors: ['memory_limiter', ...processors],
-    exporters: [exporter],
+    exporters: [exporter, ...fed],
   })
+  const main = (signal: Signal, exporter: string, ...more: string[]) => pipeline(exporter, away.fed(signal), ['otlp', ...more])
   return {
     extensions: {
       health_check: {endpoint: wish.health},
-      ...queueStorageAt(wish.queue),
+      // what waits to be fed to a destination waits a few seconds for the rest of the gateway, not minutes
+      ...queueStorageAt(wish.queue, {startsAtOnce: destinations.length > 0}),
       ...(asks && {oidc: {providers: [{issuer_url: asks.issuer, audience: asks.audience, public_keys_file: asks.keys}]}}),
     },
     receivers: {
       otlp: {protocols: {grpc: {endpoint: wish.listen, max_recv_msg_size_mib: maxMessageMib, ...mutualTls(wish)}}},
       'otlp/own': {protocols: {http: {endpoint: wish.own}}},
       ...(asks && {'otlp/ask': {protocols: {http: {endpoint: asks.door, ...credential}}}}),
+      ...away.receivers,
     },
-    processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub)},
-    exporters: stores(wish),
+    processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub), ...away.processors},
+    exporters: {...stores(wish), ...away.exporters},
+    ...(Object.keys(away.connectors).length > 0 && {connectors: away.connectors}),
     service: {
       extensions: ['health_check', queueStorage, ...(asks ? ['oidc'] : [])],
       pipelines: {
-        metrics: pipeline('otlp_http/prometheus'),
-        logs: pipeline('otlp_http/loki', asks ? ['otlp', 'otlp/ask'] : ['otlp']),
-        traces: pipeline('otlp_grpc/tempo'),
-        'metrics/own': pipeline('otlp_http/prometheus', ['otlp/own'], Object.keys(ownIdentity(wish.hub))),
+        metrics: main('metrics', 'otlp_http/prometheus'),
+        logs: main('logs', 'otlp_http/loki', ...(asks ? ['otlp/ask'] : [])),
+        traces: main('traces', 'otlp_grpc/tempo'),
+        'metrics/own': pipeline('otlp_http/prometheus', [], ['otlp/own'], Object.keys(ownIdentity(wish.hub))),
+        ...away.pipelines,
       },
       telemetry: ownTelemetry({
         host: wish.host,

@@ -1,3 +1,4 @@
+import type {Environment} from '../destinations/secrets.ts'
 import type {ProgramName} from '../programs/catalogue.ts'
 import type {Tools} from '../tools/index.ts'
 
@@ -13,6 +14,8 @@ export type Component = {
   readonly files: Readonly<Record<string, string>>
   /** Files handed to it that it reads only when it starts: a change restarts it too. */
   readonly restartOn?: readonly string[]
+  /** What it is told beside its files, and nowhere else: another version restarts it. */
+  readonly environment?: () => Promise<Environment>
   /** What its log says when its very first start was cut off, and the folder of its own to remove before it starts anew. */
   readonly cutOff?: {readonly says: string; readonly remove: string}
   /** Where a person opens it in a browser or points a program to. */

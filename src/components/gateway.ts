@@ -1,4 +1,5 @@
 import {literal} from '../collector/config.ts'
+import {graceMs} from '../collector/destinations.ts'
 import {gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
 
 import {mounts, namespace} from '../platforms/kubernetes/names.ts'
@@ -9,11 +10,21 @@ import {keysFile, termsOf} from '../trust/credential.ts'
 import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
+import {digestOf} from './values.ts'
 
 /** The file that the leaf agent writes for a collector. */
 export const leafFile = 'leaf.pem'
 
-export const gateway = (hub: string, at: Place, stores: GatewayWish['stores'], asks: boolean): Component => ({
+export type GatewayProcess = {
+  readonly hub: string
+  readonly stores: GatewayWish['stores']
+  readonly asks: boolean
+  readonly destinations: NonNullable<GatewayWish['destinations']>
+  /** The secrets of the destinations; left out where there is none. */
+  readonly environment?: Component['environment']
+}
+
+export const gateway = (at: Place, {hub, stores, asks, destinations, environment}: GatewayProcess): Component => ({
   name: 'gateway',
   title: 'gateway',
   program: 'otelcol',
@@ -33,10 +44,12 @@ export const gateway = (hub: string, at: Place, stores: GatewayWish['stores'], a
           counters: at.port('counters'),
           queue: at.file('queue'),
           stores,
+          destinations,
         }),
       ),
     ),
   },
+  ...(environment && {environment}),
   url: `https://${at.address('otlp')}`,
   ready: answers(`http://${at.address('health')}`),
 })
@@ -55,10 +68,22 @@ export type GatewayReleaseWish = {
   readonly storageClass?: string | undefined
   readonly queueSize: string
   readonly leaf: Leaf
+  /** The secrets of its destinations, each in a Secret of its own, and a word that changes with them; none where it has no destination. */
+  readonly told?: {readonly variables: Readonly<Record<string, SecretKey>>; readonly version: string} | undefined
 }
 
+/** Where a value is. */
+export type SecretKey = {readonly name: string; readonly key: string}
+
+/** What a gateway with destinations has beside the others: it ends before its feeds give anything up, and another secret makes other pods. */
+const toldValues = ({variables, version}: NonNullable<GatewayReleaseWish['told']>): Record<string, unknown> => ({
+  terminationGracePeriodSeconds: graceMs / 1000,
+  podAnnotations: {'lkeobs/destinations': digestOf(version)},
+  extraEnvs: Object.entries(variables).map(([name, secretKeyRef]) => ({name, valueFrom: {secretKeyRef}})),
+})
+
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
-export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, queueSize, leaf}: GatewayReleaseWish): Release => ({
+export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
   name: 'gateway',
   title: 'gateway',
   namespace,
@@ -86,6 +111,7 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
         },
       ],
     }),
+    ...(told && toldValues(told)),
     ...mounted(
       leafMounts('gateway', leaf, collectorUser.own),
       handed('gateway', trustBundleFile, mounts.trust),

@@ -1,6 +1,6 @@
 import {z} from 'zod'
 
-/** How many ports the processes of the hub, and those of an edge, take from their first. */
+/** How many ports the processes of the hub, and those of an edge, take from their first; the hub one more for each destination. */
 export const portsOfHub = 21
 export const portsOfEdge = 10
 
@@ -19,13 +19,18 @@ const seenCluster = z
     endpoint: z.unknown().optional(),
   })
   .catch({})
-const seenFleet = z.object({hub: seenCluster, edges: z.array(seenCluster).catch([])}).catch({hub: {}, edges: []})
+const seenFleet = z
+  .object({hub: seenCluster, edges: z.array(seenCluster).catch([]), destinations: z.array(z.unknown()).catch([])})
+  .catch({hub: {}, edges: [], destinations: []})
 
 type Seen = z.infer<typeof seenCluster> & {readonly path: readonly (string | number)[]; readonly ports: number}
 
 const seenIn = (data: unknown): readonly Seen[] => {
-  const {hub, edges} = seenFleet.parse(data)
-  return [{...hub, path: ['hub'], ports: portsOfHub}, ...edges.map((edge, at) => ({...edge, path: ['edges', at], ports: portsOfEdge}))]
+  const {hub, edges, destinations} = seenFleet.parse(data)
+  return [
+    {...hub, path: ['hub'], ports: portsOfHub + destinations.length},
+    ...edges.map((edge, at) => ({...edge, path: ['edges', at], ports: portsOfEdge})),
+  ]
 }
 
 const firstOf = ({platform}: Seen): number => platform?.local?.ports ?? Number.NaN
@@ -63,8 +68,22 @@ const clashes: readonly Clash[] = [
 
 type Disagreement = {readonly path: readonly (string | number)[]; readonly other: readonly (string | number)[]; readonly message: string}
 
+const seenDestinations = z
+  .object({destinations: z.array(z.object({name: z.string()}).partial().catch({})).catch([])})
+  .catch({destinations: []})
+
+const sameDestinations = (data: unknown): readonly Disagreement[] =>
+  seenDestinations.parse(data).destinations.flatMap(({name}, at, all) => {
+    const other = all.slice(0, at).findIndex((before) => name !== undefined && before.name === name)
+    if (other === -1) return []
+    return [
+      {path: ['destinations', at, 'name'], other: ['destinations', other, 'name'], message: `${name} is the name of another destination`},
+    ]
+  })
+
 /** Where two places of the file do not go together; `other` is the place that came first. */
 export const disagreements = (data: unknown): readonly Disagreement[] => [
+  ...sameDestinations(data),
   ...clashes.flatMap(({key, is, say}) =>
     seenIn(data).flatMap((one, at, all) => {
       const other = all.slice(0, at).find((before) => is(one, before))

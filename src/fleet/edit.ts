@@ -1,29 +1,39 @@
 import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
 import {parseFleet} from './load.ts'
 import {portsOfEdge, portsOfHub} from './clashes.ts'
-import type {EdgeInput, HubElsewhere} from './schema.ts'
+import type {DestinationInput, EdgeInput, HubElsewhere} from './schema.ts'
 
 const shownName = 'lkeobs.yaml'
 const firstOfHub = 14_300
 const firstOfEdges = 14_400
 
-/** The edge as a person would write it: a line for each key, the value on the same line. */
-const edgeDocument = ({name, platform, logs = [], vault}: EdgeInput): Document => {
-  const document = new Document({name, platform, ...(logs.length > 0 ? {logs} : {}), ...(vault ? {vault} : {})})
+type List = 'edges' | 'destinations'
+
+/** The edge without what it need not say. */
+const edgeEntry = ({name, platform, logs = [], vault}: EdgeInput): object => ({
+  name,
+  platform,
+  ...(logs.length > 0 ? {logs} : {}),
+  ...(vault ? {vault} : {}),
+})
+
+/** An item of a list as a person would write it: a line for each key, the value on the same line. */
+const entryDocument = (entry: object): Document => {
+  const document = new Document(entry)
   visit(document, {Pair: (_, {value}) => void (isMap(value) || isSeq(value) ? (value.flow = true) : undefined)})
   return document
 }
 
 const written = (document: Document): string => document.toString({lineWidth: 0, flowCollectionPadding: false}).trimEnd()
 
-const items = (edges: readonly EdgeInput[], indent: number): string => {
+const items = (entries: readonly object[], indent: number): string => {
   const pad = ' '.repeat(indent)
-  return edges.map((edge) => `${pad}- ${written(edgeDocument(edge)).replaceAll('\n', `\n${pad}  `)}\n`).join('')
+  return entries.map((entry) => `${pad}- ${written(entryDocument(entry)).replaceAll('\n', `\n${pad}  `)}\n`).join('')
 }
 
 /** On one line, for lists in brackets; in JSON where the whole file is JSON. */
-const asFlow = (edge: EdgeInput, isJson: boolean): string => {
-  const document = edgeDocument(edge)
+const asFlow = (entry: object, isJson: boolean): string => {
+  const document = entryDocument(entry)
   if (isJson) return JSON.stringify(document.toJS())
   if (isMap(document.contents)) document.contents.flow = true
   return written(document)
@@ -52,32 +62,32 @@ const insertLines = (text: string, valueEnd: number, indent: number, added: stri
 const startOf = (node: unknown): number => (isNode(node) ? node.range?.[0] : undefined) ?? 0
 const endOf = (node: unknown): number => (isNode(node) ? node.range?.[1] : undefined) ?? 0
 
-const intoList = (text: string, list: YAMLSeq, edges: readonly EdgeInput[], isJson: boolean): string => {
+const intoList = (text: string, list: YAMLSeq, entries: readonly object[], isJson: boolean): string => {
   const last = list.items.at(-1)
   const indent = list.srcToken?.type === 'block-seq' ? list.srcToken.indent : 2
-  if (!list.flow) return insertLines(text, endOf(last), indent, items(edges, indent))
+  if (!list.flow) return insertLines(text, endOf(last), indent, items(entries, indent))
   const isBare = /^\[\s*\][ \t]*(#.*)?\r?(\n|$)/.test(text.slice(startOf(list)))
   if (!last && isBare && !isJson) {
     const before = text.slice(0, startOf(list)).trimEnd()
-    return insertLines(before + text.slice(endOf(list)), before.length, indent, items(edges, indent))
+    return insertLines(before + text.slice(endOf(list)), before.length, indent, items(entries, indent))
   }
-  const added = edges.map((edge) => asFlow(edge, isJson)).join(', ')
+  const added = entries.map((entry) => asFlow(entry, isJson)).join(', ')
   const at = last ? endOf(last) : startOf(list) + 1
   return splice(text, at, at, last ? `, ${added}` : added)
 }
 
 /** Edits the text itself rather than printing the document anew, which would lay out every other line its own way. */
-const addEdges = (text: string, edges: readonly EdgeInput[]): string => {
-  if (edges.length === 0) return text
+const added = (text: string, list: List, entries: readonly object[]): string => {
+  if (entries.length === 0) return text
   parseFleet(text, shownName)
   const {contents: root} = parseDocument(text, {keepSourceTokens: true})
   if (!isMap(root)) return text
   const isJson = root.flow === true
-  const list = root.get('edges', true)
-  if (isSeq(list)) return intoList(text, list, edges, isJson)
+  const there = root.get(list, true)
+  if (isSeq(there)) return intoList(text, there, entries, isJson)
   const end = endOf(root.items.at(-1)?.value)
-  if (isJson) return splice(text, end, end, `, "edges": [${edges.map((edge) => asFlow(edge, true)).join(', ')}]`)
-  return insertLines(text, end, 0, `edges:\n${items(edges, 2)}`)
+  if (isJson) return splice(text, end, end, `, "${list}": [${entries.map((entry) => asFlow(entry, true)).join(', ')}]`)
+  return insertLines(text, end, 0, `${list}:\n${items(entries, 2)}`)
 }
 
 const checked = (text: string): string => {
@@ -86,7 +96,10 @@ const checked = (text: string): string => {
 }
 
 /** The text with one more edge; every other byte stays. LKO-1002 where the edge does not fit into the fleet. */
-export const addEdge = (text: string, edge: EdgeInput): string => checked(addEdges(text, [edge]))
+export const addEdge = (text: string, edge: EdgeInput): string => checked(added(text, 'edges', [edgeEntry(edge)]))
+
+/** The text with one more destination; every other byte stays. LKO-1002 where it is none. */
+export const addDestination = (text: string, destination: DestinationInput): string => checked(added(text, 'destinations', [destination]))
 
 /** Takes the lines of one item away; of the comments, those in it. A list that was its only item becomes an empty one. */
 const outOfBlock = (text: string, list: YAMLSeq, at: number, colon: number): string => {
@@ -102,23 +115,28 @@ const outOfFlow = (text: string, {items: all}: YAMLSeq, at: number): string => {
   return splice(text, from, after === undefined ? endOf(all[at]) : startOf(after), '')
 }
 
-/** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */
-export const withoutEdge = (text: string, name: string): string => {
-  const at = parseFleet(text, shownName).edges.findIndex((edge) => edge.name === name)
+const without = (text: string, listed: List, name: string): string => {
+  const at = parseFleet(text, shownName)[listed].findIndex((entry) => entry.name === name)
   const {contents: root} = parseDocument(text, {keepSourceTokens: true})
-  const pair = isMap(root) ? root.items.find(({key}) => isScalar(key) && key.value === 'edges') : undefined
+  const pair = isMap(root) ? root.items.find(({key}) => isScalar(key) && key.value === listed) : undefined
   if (at === -1 || !isSeq(pair?.value)) return text
   const list = pair.value
   const colon = pair.srcToken?.sep?.find(({type}) => type === 'map-value-ind')?.offset ?? 0
   return checked(list.flow ? outOfFlow(text, list, at) : outOfBlock(text, list, at, colon + 1))
 }
 
+/** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */
+export const withoutEdge = (text: string, name: string): string => without(text, 'edges', name)
+
+/** The text without this destination; every other byte stays. */
+export const withoutDestination = (text: string, name: string): string => without(text, 'destinations', name)
+
 /** The text with edges on this machine added until there are `wanted`, on ports nobody else has. Never takes one away. */
 export const withLabEdges = (text: string, wanted: number): string => {
-  const {hub, edges} = parseFleet(text, shownName)
+  const {hub, edges, destinations} = parseFleet(text, shownName)
   const names = new Set([hub.name, ...edges.map(({name}) => name)])
   const taken = [
-    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHub}] : []),
+    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHub + destinations.length}] : []),
     ...edges.flatMap(({platform}) => (platform.local ? [{first: platform.local.ports, ports: portsOfEdge}] : [])),
   ]
   // a lab that was moved to other ports grows there
@@ -130,8 +148,8 @@ export const withLabEdges = (text: string, wanted: number): string => {
   const freePorts = candidates
     .map((at) => start + at * portsOfEdge)
     .filter((port) => taken.every(({first, ports}) => port >= first + ports || port + portsOfEdge <= first))
-  const added = freeNames.slice(0, missing).map((name, at) => ({name, platform: {local: {ports: freePorts[at] ?? start}}}))
-  return checked(addEdges(text, added))
+  const more = freeNames.slice(0, missing).map((name, at) => ({name, platform: {local: {ports: freePorts[at] ?? start}}}))
+  return checked(added(text, 'edges', more.map(edgeEntry)))
 }
 
 const labHeader = `# A lab: a hub and its edges, all of them processes on this machine.

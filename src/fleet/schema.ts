@@ -1,5 +1,9 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
+import {signals} from '../collector/config.ts'
+import {takenEnds, takenNames} from '../collector/destinations.ts'
+import {scrubProblem} from '../collector/scrub.ts'
+import {kinds} from '../destinations/index.ts'
 import {readDuration} from '../output.ts'
 import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
 import {heldTogether, holderShape} from './holders.ts'
@@ -32,12 +36,9 @@ const endpoint = z
   // A refinement does not reach the JSON Schema; this coarser pattern tells an editor most of it.
   .meta({pattern: String.raw`^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[1-9][0-9]{0,4}$`})
 
-const leastLeafSeconds = 60
-const mostLeafSeconds = 30 * 86_400
-
 const duration = z.string().superRefine((text, context) => {
   const seconds = readDuration(text)
-  if (seconds === undefined || seconds < leastLeafSeconds || seconds > mostLeafSeconds)
+  if (seconds === undefined || seconds < 60 || seconds > 30 * 86_400)
     context.addIssue({code: 'custom', message: `expected a time of 60s to 30d, such as 24h, got ${JSON.stringify(text)}`})
 })
 
@@ -185,6 +186,58 @@ export const edgeSchema = z
   })
   .describe('A cluster that sends its telemetry to the hub.')
 
+/** A name is a part of what belongs to the destination in the gateway, where other parts have theirs. */
+const destinationName = label.superRefine((name, context) => {
+  const end = takenEnds.find((taken) => name.endsWith(taken))
+  const message = takenNames.includes(name)
+    ? `${name} is the name of something else in the gateway`
+    : end && `a name that ends with ${end} belongs to a part of another destination`
+  if (message !== undefined) context.addIssue({code: 'custom', message})
+})
+
+const scrubbed = z.string().superRefine((word, context) => {
+  const message = scrubProblem(word)
+  if (message !== undefined) context.addIssue({code: 'custom', message})
+})
+
+const kindNames = kinds.map(({name}) => name)
+/** A key for each kind; which of them a destination has, `kindOf` tells. */
+const kindShape = Object.fromEntries(kinds.map(({name, schema}) => [name, schema.optional()])) as Record<never, never>
+
+const mostDestinations = 16
+
+export const destinationSchema = z
+  .strictObject({
+    name: destinationName.describe('The name of the destination: a DNS label.'),
+    ...kindShape,
+    signals: z.array(z.enum(signals)).min(1).optional().describe('What it is sent; what is usual for its kind unless given.'),
+    where: z
+      .record(z.string().min(1), z.array(z.string().min(1)).min(1))
+      .default({})
+      .describe(
+        'Which items it is sent: of each attribute one of these values, in the resource or in the item. `edge` is the edge they come from.',
+      ),
+    scrub: z
+      .array(scrubbed.describe('email, ipv4, card, bearer, key:ATTRIBUTE, or an expression between slashes.'))
+      .default([])
+      .describe('What is taken out before anything leaves the hub.'),
+    maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
+    queue: z
+      .strictObject({items: z.int().min(1000).max(100_000_000).default(1_000_000).describe('How many items wait for it at most.')})
+      .prefault({})
+      .describe('What waits for it in the gateway, on disk.'),
+  })
+  .superRefine((destination, context) => {
+    const fields = destination as Readonly<Record<string, unknown>>
+    const named = kinds.filter(({name}) => fields[name] !== undefined)
+    const [kind] = named
+    if (kind === undefined || named.length > 1)
+      context.addIssue({code: 'custom', message: `expected one of ${kindNames.join(', ')}, got ${kind === undefined ? 'none' : 'more'}`})
+    const refused = destination.signals?.find((signal) => kind && !kind.signals.includes(signal))
+    if (refused !== undefined) context.addIssue({code: 'custom', path: ['signals'], message: `${kind?.name} takes no ${refused}`})
+  })
+  .describe('Somebody else who is sent telemetry of the fleet.')
+
 const hubSchema = z.strictObject({
   name: label.describe('The name of the hub: a DNS label.'),
   platform: oneOf({local: local(portsOfHub).optional(), kubernetes: kubernetesHub.optional(), elsewhere: hubElsewhere.optional()}).describe(
@@ -228,6 +281,11 @@ export const fleetSchema = z
       .prefault({})
       .describe('The certificates of the fleet.'),
     edges: z.array(edgeSchema).default([]).describe('The clusters that send their telemetry to the hub.'),
+    destinations: z
+      .array(destinationSchema)
+      .max(mostDestinations)
+      .default([])
+      .describe('Where the hub sends telemetry on to, beside its own stores. `dest add` writes these; their secrets are in Vault.'),
   })
   .superRefine(
     (data, context) => {
@@ -244,6 +302,10 @@ export const leafSecondsOf = ({certificates}: Pick<Fleet, 'certificates'>): numb
 export type Edge = Fleet['edges'][number]
 /** An edge as a person writes it: what has a default may be left out. */
 export type EdgeInput = z.input<typeof edgeSchema>
+
+export type Destination = Fleet['destinations'][number]
+/** A destination as a person writes it, its kind among its keys. */
+export type DestinationInput = z.input<typeof destinationSchema>
 
 /** What editors complete and check the file with; draft 7 is what all of them know. */
 export const fleetJsonSchema = () => z.toJSONSchema(fleetSchema, {io: 'input', target: 'draft-7'})

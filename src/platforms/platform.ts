@@ -150,7 +150,14 @@ export type HubCluster = Cluster & {
   /** How its root CA is exchanged for another; left out where somebody else keeps it. */
   readonly rootRotation?: RootRotation
   storesRun(): readonly Task[]
-  gatewayRuns(): readonly Task[]
+  /** Feeds the destinations of the fleet file, but for those that are closing: they are fed no more, and send what they have. */
+  gatewayRuns(how?: {readonly closing: readonly string[]}): readonly Task[]
+  /** The types of exporters that its collector has; undefined where it has all. */
+  exporters(): Promise<readonly string[] | undefined>
+  /** Where this machine reaches the door that feeds a destination: plain OTLP by gRPC, `host:port`. Good until the command ends. */
+  door(destination: string): Promise<string>
+  /** What is left in the gateway's hands of a destination that is no more. */
+  destinationGone(name: string): readonly Task[]
   /** What each gateway answers to this credential, or to none (see `tried`). */
   knock(token?: Secret): Promise<readonly (number | undefined)[]>
 }

@@ -12,6 +12,7 @@ import {createProcesses, dryProcesses, type Processes} from './processes.ts'
 import {createShell, dryShell, type Shell} from './shell.ts'
 import {dryVault, openVault, type OpenVault} from './vault.ts'
 import {createTls, type Tls} from './tls.ts'
+import {createWire, dryWire, type Wire} from './wire.ts'
 import {createX509, dryX509, type X509} from './x509.ts'
 
 /** Everything that touches the world. Made once, in the command; fakes and the dry run are other values of the same type. */
@@ -26,6 +27,8 @@ export type Tools = {
   readonly vault: OpenVault
   readonly x509: X509
   readonly tls: Tls
+  /** Servers of others, as a destination is tried. */
+  readonly wire: Wire
   readonly ask: Ask
   /** The path of a pinned external program. Throws LKO-4001 when it is not installed. */
   readonly program: (name: ProgramName) => Promise<string>
@@ -49,6 +52,7 @@ export const createTools = (options: {readonly yes: boolean; readonly passwordFi
     vault: openVault,
     x509: createX509(),
     tls: createTls(),
+    wire: createWire(),
     ask,
     kube: clusters.open,
     helm: createHelm(programs),
@@ -70,6 +74,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   vault: dryVault(tools.vault, record),
   x509: dryX509(record),
   tls: tools.tls,
+  wire: dryWire(record),
   ask: {...tools.ask, confirm: async () => undefined},
   // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
   program: (name) => tools.program(name).catch(() => name),

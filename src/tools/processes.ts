@@ -5,6 +5,7 @@ import {open, readFile, rm, mkdir} from 'node:fs/promises'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {LkeobsError, messageOf} from '../errors.ts'
+import type {Secret} from '../secret.ts'
 import {cutShort, overgrown, setAside, tail} from './logs.ts'
 import {connectionsTo, freePorts, type Holder, holder} from './ports.ts'
 
@@ -23,6 +24,8 @@ export type Launch = {
   readonly args: readonly string[]
   readonly folder: string
   readonly log: string
+  /** What it alone is told, beside what every process is. */
+  readonly env?: Readonly<Record<string, Secret>> | undefined
 }
 
 export type Processes = {
@@ -104,7 +107,7 @@ const start = async (launch: Launch): Promise<void> => {
       const child = spawn('/bin/sh', ['-c', selfRecording, 'sh', launch.record, launch.wish, launch.file, ...launch.args], {
         cwd: launch.folder,
         detached: true,
-        env: {PATH, HOME, LANG},
+        env: {PATH, HOME, LANG, ...Object.fromEntries(Object.entries(launch.env ?? {}).map(([name, value]) => [name, value.reveal()]))},
         stdio: ['ignore', log.fd, log.fd],
       })
       await once(child, 'spawn')

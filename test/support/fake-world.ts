@@ -412,6 +412,17 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           return shown
         },
       },
+      // who is asked takes everything, as Splunk and OTLP say it
+      wire: {
+        async ask({url}) {
+          record(`ask ${url}`)
+          return {status: 200, contentType: 'application/x-protobuf', body: Buffer.from('{"text":"Success","code":0}'), latencyMs: 1}
+        },
+        async grpc({url, path: method}) {
+          record(`grpc ${url} ${method}`)
+          return {httpStatus: 200, contentType: 'application/grpc', status: 0, message: '', latencyMs: 1}
+        },
+      },
       http: {
         get: reading((url: string) =>
           running().some(({listens}) => listens.includes(url.replace('http://', ''))) ? {status: 200, body: ''} : undefined,

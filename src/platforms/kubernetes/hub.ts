@@ -7,14 +7,17 @@ import {lokiRelease} from '../../components/loki.ts'
 import {prometheusRelease} from '../../components/prometheus.ts'
 import type {Release} from '../../components/release.ts'
 import {tempoRelease} from '../../components/tempo.ts'
+import {kindOf, kinds, wishOf} from '../../destinations/index.ts'
+import {environmentFor, inEnvironment, variableOf} from '../../destinations/secrets.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import {type KubernetesHub, leafSecondsOf} from '../../fleet/schema.ts'
+import {type Destination, type KubernetesHub, leafSecondsOf} from '../../fleet/schema.ts'
 import {Secret} from '../../secret.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {addressOf, type Balanced} from '../../tools/kube/balancer.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
+import type {Vault} from '../../tools/vault.ts'
 import {trustBundleFile} from '../../trust/bundle.ts'
 import {keysFile, termsOf, tried} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
@@ -58,7 +61,9 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     }
   }
   const storeUrl = (name: string, port: number) => `http://${name}.${namespace}.svc:${port}`
-  const config = (asks: boolean) =>
+  const {destinations} = file.fleet
+  const doorAt = (name: string) => ports.destinations + destinations.findIndex((destination) => destination.name === name)
+  const config = (asks: boolean, closing: readonly string[]) =>
     literal(
       gatewayConfig({
         hub: hub.name,
@@ -76,6 +81,12 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
           loki: storeUrl('loki', ports.loki),
           tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
         },
+        destinations: destinations.map((destination) =>
+          wishOf(destination, `127.0.0.1:${doorAt(destination.name)}`, {
+            closing: closing.includes(destination.name),
+            secret: inEnvironment,
+          }),
+        ),
       }),
     )
   const release = (title: string, wish: () => Promise<Release> | Release) => released(site, `${title} on ${hub.name}`, wish)
@@ -154,11 +165,20 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       const pods = await podsOf(site, 'gateway')
       return Promise.all(pods.map(async (pod) => tried(tools.http, await kube.forward({namespace, pod, port: ports.ask}), token)))
     },
-    gatewayRuns: () => [
+    // whatever its chart has, its image is the publisher's, with all exporters
+    exporters: async () => undefined,
+    async door(name) {
+      const [pod = ''] = await podsOf(site, 'gateway')
+      return kube.forward({namespace, pod, port: doorAt(name)})
+    },
+    destinationGone: (name) => [secretsGone(site, name)],
+    gatewayRuns: ({closing} = {closing: []}) => [
+      ...(destinations.length === 0 ? [] : [destinationsHanded(base, destinations)]),
       release('gateway', async () =>
         gatewayRelease({
           // what is rendered is for a fleet that begins
-          config: config(ways.rendered === true || (await mayAsk(base.vault))),
+          config: config(ways.rendered === true || (await mayAsk(base.vault)), closing),
+          told: destinations.length === 0 ? undefined : await toldOf(base.vault, destinations, ways.rendered === true),
           replicas: gateway.replicas,
           maxReplicas: gateway.maxReplicas,
           queueSize: gateway.queue,
@@ -167,6 +187,65 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
         }),
       ),
     ],
+  }
+}
+
+/** The file that a secret of a destination is handed over as; its Secret is named after it. */
+const handedAs = (destination: string, secret: string): string => `destination-${destination}-${secret}`
+
+/** Which variable is in which Secret, and a word that changes with the secrets; a fleet that is only rendered has none yet. */
+const toldOf = async (vault: Vault, destinations: readonly Destination[], rendered: boolean) => ({
+  variables: Object.fromEntries(
+    destinations.flatMap((destination) => {
+      const {kind, settings} = kindOf(destination)
+      return kind.needs(settings).map((secret) => {
+        const key = handedAs(destination.name, secret)
+        return [variableOf(destination.name, secret), {name: secretOf('gateway', key), key}]
+      })
+    }),
+  ),
+  version: rendered ? '' : (await environmentFor(vault, destinations)).version,
+})
+
+/** The secrets of the destinations are where the gateway's pods find them. */
+const destinationsHanded = (hub: Pick<HubCluster, 'name' | 'vault' | 'read' | 'hand'>, destinations: readonly Destination[]): Step => {
+  const wished = async () => {
+    const {values} = await environmentFor(hub.vault, destinations)
+    return destinations.flatMap((destination) => {
+      const {kind, settings} = kindOf(destination)
+      return kind.needs(settings).flatMap((secret) => {
+        const value = values[variableOf(destination.name, secret)]
+        return value ? [{file: handedAs(destination.name, secret), value}] : []
+      })
+    })
+  }
+  return {
+    title: `secrets of destinations in the hands of the gateway on ${hub.name}`,
+    async done() {
+      for (const {file, value} of await wished())
+        if ((await hub.read('gateway', file)) !== value.reveal()) return `${file} is missing, or another`
+      return true
+    },
+    async apply() {
+      for (const {file, value} of await wished()) await hub.hand('gateway', file, value)
+    },
+  }
+}
+
+/** Its pods have no use for them any more. */
+const secretsGone = ({kube, cluster}: Site, name: string): Step => {
+  const refs = kinds.flatMap(({secrets}) =>
+    secrets.map((secret) => ({apiVersion: 'v1', kind: 'Secret', namespace, name: secretOf('gateway', handedAs(name, secret.name))})),
+  )
+  return {
+    title: `no secret of ${name} on ${cluster}`,
+    async done() {
+      const found = await Promise.all(refs.map((ref) => kube.read(ref)))
+      return found.every((one) => one === undefined) ? true : 'there is one'
+    },
+    async apply() {
+      for (const ref of refs) if ((await kube.read(ref)) !== undefined) await kube.remove(ref)
+    },
   }
 }
 

@@ -1,6 +1,8 @@
 import path from 'node:path'
 import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
+import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
+import {wishOf} from '../../destinations/index.ts'
 import {gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
@@ -22,6 +24,7 @@ import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
+import {destinationPort} from './ports.ts'
 import {held, served} from './sightings.ts'
 
 type Parts = {
@@ -144,7 +147,14 @@ const opened = ({
 export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): HubCluster => {
   const {hub} = file.fleet
   const endpoint = hub.endpoint ?? ''
-  const cluster: LocalCluster = {name: hub.name, role: 'hub', firstPort, stateFolder: stateFolderOf(file.folder)}
+  const {destinations} = file.fleet
+  const cluster: LocalCluster = {
+    name: hub.name,
+    role: 'hub',
+    firstPort,
+    destinations: destinations.length,
+    stateFolder: stateFolderOf(file.folder),
+  }
   const machine = machineOf(cluster, tools)
   const {place} = machine
   const http = (component: string) => `http://${place(component).address('http')}`
@@ -159,7 +169,18 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     ttlSeconds: leafSecondsOf(file.fleet),
     file: place('gateway').file(leafFile),
   }
-  const gatewayThat = (asks: boolean) => gateway(hub.name, place('gateway'), {...stores, tempo: place('tempo').address('otlp')}, asks)
+  const door = (name: string) =>
+    place('gateway').address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
+  const gatewayThat = (asks: boolean, closing: readonly string[] = []) =>
+    gateway(place('gateway'), {
+      hub: hub.name,
+      stores: {...stores, tempo: place('tempo').address('otlp')},
+      asks,
+      destinations: destinations.map((destination) =>
+        wishOf(destination, door(destination.name), {closing: closing.includes(destination.name), secret: inEnvironment}),
+      ),
+      ...(destinations.length > 0 && {environment: () => environmentFor(base.vault, destinations)}),
+    })
   const components = [prometheus(place('prometheus')), loki(place('loki')), tempo(place('tempo')), gatewayThat(true)]
   const {runs, ...base} = opened({
     file,
@@ -198,8 +219,32 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     ],
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
-    gatewayRuns: () => [eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true)), machine.runs(gatewayThat(false)))],
+    gatewayRuns: ({closing} = {closing: []}) => [
+      eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true, closing)), machine.runs(gatewayThat(false, closing))),
+    ],
+    async exporters() {
+      const {shell, program} = tools
+      const known = await shell.run({file: await program('otelcol'), args: ['components'], timeoutMs: 10_000})
+      const [, listed = ''] = /^exporters:\n((?:[ ].*\n)*)/m.exec(known) ?? []
+      return [...listed.matchAll(/^ +- name: (\S+)/gm)].map(([, type = '']) => type)
+    },
+    door: async (name) => door(name),
+    destinationGone: (name) => [queuesGone(tools.files, place('gateway').file('queue'), name)],
     knock: async (token) => [await tried(tools.http, place('gateway').address('ask'), token)],
+  }
+}
+
+/** No queue of the destination is left: it would be sent to the next of that name. */
+const queuesGone = ({list, remove}: Tools['files'], folder: string, name: string): Step => {
+  // exporter_otlp_grpc_NAME-feed_logs, exporter_splunk_hec_NAME_logs: as the storage extension names them
+  const own = async () =>
+    (await list(folder)).filter((file) => new RegExp(`^exporter_.*_${name}(-feed)?_(metrics|logs|traces)$`).test(file))
+  return {
+    title: `no queue of ${name}`,
+    done: async () => ((await own()).length === 0 ? true : 'there is one'),
+    async apply() {
+      for (const file of await own()) await remove(path.join(folder, file))
+    },
   }
 }
 

@@ -15,6 +15,8 @@ export type LocalCluster = {
   readonly name: string
   readonly role: 'hub' | 'edge'
   readonly firstPort: number
+  /** How many destinations it feeds. */
+  readonly destinations?: number
   /** The fleet's state folder; the cluster's own is one below it. */
   readonly stateFolder: string
 }

@@ -16,12 +16,19 @@ const distances = {
   },
 } as const satisfies Record<string, Record<string, Record<string, number>>>
 
-type PortedCluster = {readonly role: 'hub' | 'edge'; readonly firstPort: number}
+/** After all others: where the gateway's destinations are fed, one each, in the order of the file. */
+const firstDestination = 21
+
+type PortedCluster = {readonly role: 'hub' | 'edge'; readonly firstPort: number; readonly destinations?: number}
+
+/** The name of the port at which a destination is fed, by its place in the file. */
+export const destinationPort = (at: number): string => `destination-${at}`
 
 /** The ports of a component by name; none for one that only dials out. */
-export const portsOf = ({role, firstPort}: PortedCluster, component: string): Readonly<Record<string, number>> => {
+export const portsOf = ({role, firstPort, destinations = 0}: PortedCluster, component: string): Readonly<Record<string, number>> => {
   const node = /^vault-(\d+)$/.exec(component)?.[1]
   const table: Record<string, Record<string, number>> = distances[role]
-  const own = table[node === undefined ? component : 'vault'] ?? {}
+  const fed = component === 'gateway' ? Array.from({length: destinations}, (_, at) => [destinationPort(at), firstDestination + at]) : []
+  const own = {...table[node === undefined ? component : 'vault'], ...(Object.fromEntries(fed) as Record<string, number>)}
   return Object.fromEntries(Object.entries(own).map(([name, distance]) => [name, firstPort + distance + 2 * Number(node ?? 0)]))
 }

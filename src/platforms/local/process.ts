@@ -1,5 +1,6 @@
 import {createHash} from 'node:crypto'
 import path from 'node:path'
+import {graceMs as gatewayGraceMs} from '../../collector/destinations.ts'
 import type {Component} from '../../components/component.ts'
 import {LkeobsError} from '../../errors.ts'
 import {bytes} from '../../output.ts'
@@ -34,14 +35,18 @@ export const checkSpace = async (folder: string, neededBytes: number, files: Pic
 const wishOf = async ({place, tools}: Local, program: string, component: Component): Promise<string> => {
   const {file} = place(component.name)
   const handed = await Promise.all((component.restartOn ?? []).map((name) => tools.files.read(file(name))))
+  const told = component.environment === undefined ? [] : [(await component.environment()).version]
   return createHash('sha256')
-    .update(JSON.stringify([program, component.args, component.files, handed]))
+    .update(JSON.stringify([program, component.args, component.files, handed, ...told]))
     .digest('hex')
     .slice(0, 16)
 }
 
-/** Agents and gateway hand over what they hold before they end; the others have it on disk, and Tempo is deaf in its first seconds. */
-const graceOf = (record: string): number => (/(agent|gateway)$/.test(record) ? 20_000 : 8000)
+/**
+ * An agent hands over what it holds before it ends; the others have it on disk, and Tempo is deaf in its first seconds. A gateway
+ * ends before its feeds give anything up.
+ */
+const graceOf = (record: string): number => (record.endsWith('agent') ? 20_000 : record.endsWith('gateway') ? gatewayGraceMs : 8000)
 
 /** The component's process lives, was started with this wish, and is ready. */
 export const runs = (local: Local, component: Component): Step => {
@@ -69,7 +74,16 @@ export const runs = (local: Local, component: Component): Step => {
     const {folder, file} = local.place(component.name)
     for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
     const executable = await program(component.program)
-    await processes.start({record, wish: await wishOf(local, executable, component), file: executable, args: component.args, folder, log})
+    const env = (await component.environment?.())?.values
+    await processes.start({
+      record,
+      wish: await wishOf(local, executable, component),
+      file: executable,
+      args: component.args,
+      folder,
+      log,
+      env,
+    })
   }
 
   return {
