@@ -44,7 +44,10 @@ export const openSink = async (otelcol: string, folder: string, name: string, ki
       processors: {'transform/arrived': {error_mode: 'propagate', log_statements: arrived('log')}},
       exporters: {file: {path: file, append: true, flush_interval: '100ms'}},
       service: {
-        pipelines: {logs: pipeline, ...(kind === 'otlp' && {metrics: {...pipeline, processors: []}, traces: {...pipeline, processors: []}})},
+        pipelines: {
+          logs: pipeline,
+          ...(kind === 'otlp' && {metrics: {...pipeline, processors: []}, traces: {...pipeline, processors: []}}),
+        },
         telemetry: {metrics: {level: 'none'}},
       },
     }),
