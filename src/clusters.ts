@@ -52,6 +52,11 @@ export const edgesOf = (fleet: Fleet, names: readonly string[] | undefined): rea
   throw new LkeobsError('LKO-1003', `The fleet ${fleet.file.fleet.fleet} has no edges.`, {next: ['lkeobs lab up --edges 1']})
 }
 
+/** Throws LKO-6009 where the hub cannot be changed from here. */
+export const refuseHubElsewhere = ({name, elsewhere}: HubCluster): void => {
+  if (elsewhere) throw new LkeobsError('LKO-6009', `The hub ${name} is looked after elsewhere.`)
+}
+
 /** Checks before an edge joins: the hub's Vault answers and is open. Throws LKO-3007. */
 export const checkHub = async (hub: HubCluster): Promise<void> => {
   const seal = await hub.vault.sealStatus()

@@ -633,6 +633,12 @@ export const catalogue = {
     why: 'The destination is in the fleet file and the gateway sends to it, and the canary was refused or has not come through. What is meant for it waits in its queue; the stores of the hub and other destinations are not held up.',
     fix: "The exporter's words are above. Run the same command again when it is mended; it goes on from there.",
   },
+  'LKO-7118': {
+    exit: exit.usage,
+    title: 'This is no destination.',
+    why: 'A flag is missing, has a value that is none, or belongs to another kind of destination. Nothing was asked of anybody, and nothing was changed.',
+    fix: '`lkeobs dest add --help` says which flags each kind has.',
+  },
   'LKO-8001': {
     exit: exit.someFailed,
     title: 'Some edges failed.',

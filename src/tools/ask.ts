@@ -9,6 +9,8 @@ export type Ask = {
    * agreement. Where there was no such flag, `mustAgree`, only --yes is one.
    */
   confirm(question: string, options?: {readonly mustAgree?: boolean}): Promise<void>
+  /** What a person types, for all to see; undefined where nobody can be asked. Throws LKO-1005 where it is left empty. */
+  text(question: string): Promise<string | undefined>
   /**
    * What a person types without its being seen, or the next line of a file or pipe (`-` is stdin). Throws LKO-5010 where there
    * is neither a file nor a terminal.
@@ -58,6 +60,17 @@ export const createAsk = ({
       if (!wasTyped || !known) return
       const [one, other] = [await known, await ask.secret(question, {flag: '--password-file', variable: ''})]
       if (one.reveal() !== other.reveal()) throw new LkeobsError('LKO-5010', 'The two passwords differ.')
+    },
+    async text(question) {
+      if (!process.stdin.isTTY) return undefined
+      const {input} = await import('@inquirer/prompts')
+      try {
+        const typed = await input({message: question}, {output: process.stderr})
+        if (typed.trim() !== '') return typed.trim()
+      } catch (error) {
+        if (!(error instanceof Error && error.name === 'ExitPromptError')) throw error
+      }
+      throw new LkeobsError('LKO-1005', 'Nothing was changed.')
     },
     async secret(question, {file, flag, variable}) {
       if (file !== undefined) {

@@ -26,7 +26,8 @@ export const snapshot = async (hub: HubCluster, edge: EdgeCluster): Promise<Snap
   return {agent, gateway}
 }
 
-const sum = (counters: Counters, name: string, labels: Readonly<Record<string, string>>): number =>
+/** Of all samples of a name with these labels. */
+export const sum = (counters: Counters, name: string, labels: Readonly<Record<string, string>>): number =>
   counters
     .filter((sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
     .reduce((total, {value}) => total + value, 0)
