@@ -67,7 +67,14 @@ describe('a destination', () => {
     const none = {queueFull: 0, gaveUp: 0, refused: 0}
     const dropped = {metrics: none, logs: {...none, queueFull: 3000, refused: 7}, traces: none}
     const lastError = {at: '2026-01-01T00:00:00.000Z', secondsAgo: 12, signal: 'logs', message: 'connection refused'} as const
-    expect(stripVTControlCharacters(destinationsText([{...seen, dropped, lastError}]))).toMatchInlineSnapshot()
+    expect(stripVTControlCharacters(destinationsText([{...seen, dropped, lastError}]))).toMatchInlineSnapshot(`
+      "destination  kind    signals  sent  failed  queue        oldest
+      ✖ corp       splunk  logs     0/s   50/s    100%, 1,200  1m00s
+      ✖ corp: dropped 3,000 logs: queue full
+      ✖ corp: dropped 7 logs: refused by the destination
+      ! corp: logs, 12s ago: connection refused
+      › lkeobs dest test corp"
+    `)
   })
 
   test('of a gateway that is silent is unknown', () => {

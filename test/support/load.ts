@@ -5,8 +5,8 @@ import {recordText} from './sinks.ts'
 const service = 'lkeobs-load'
 export const loadQuery = `{service_name="${service}"}`
 
-type Load = {
-  /** How many records were made so far: their ids are 1 to that. */
+export type Load = {
+  /** The id of the record that was made last; the first is the one after `after`. */
   readonly made: number
   /** Requests that nobody accepted, each offered again until somebody did. */
   readonly again: number
@@ -17,7 +17,7 @@ type Load = {
 const attributes = [{key: 'service.name', value: {stringValue: service}}]
 
 /** Log records of which no two are alike, by OTLP over HTTP, as many a second; each request again until it is accepted. */
-export const startLoad = (base: string, perSecond: number, perRequest = 250): Load => {
+export const startLoad = (base: string, perSecond: number, {perRequest = 250, after = 0} = {}): Load => {
   const {hostname, port} = new URL(base)
   const agent = new http.Agent({keepAlive: true, maxSockets: 8})
   const post = (body: string): Promise<boolean> =>
@@ -29,7 +29,7 @@ export const startLoad = (base: string, perSecond: number, perRequest = 250): Lo
       request.on('error', () => resolve(false))
       request.end(body)
     })
-  let made = 0
+  let made = after
   let again = 0
   let isOver = false
   const underWay = new Set<Promise<void>>()

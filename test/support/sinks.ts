@@ -53,6 +53,7 @@ export const openSink = async (otelcol: string, folder: string, name: string, ki
     }),
   )
   let child: ChildProcess | undefined
+  const runs = () => child !== undefined && child.exitCode === null && child.signalCode === null
   const listens = () =>
     new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1')
@@ -63,12 +64,13 @@ export const openSink = async (otelcol: string, folder: string, name: string, ki
     name,
     port,
     async start(): Promise<void> {
+      if (runs()) return
       await using out = await open(log, 'a')
       child = spawn(otelcol, ['--config', config], {stdio: ['ignore', out.fd, out.fd]})
       await eventually(`${name} listens`, listens, 20_000)
     },
     async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-      if (!child || child.exitCode !== null || child.signalCode !== null) return
+      if (!child || !runs()) return
       const ended = once(child, 'exit')
       child.kill(signal)
       await ended
