@@ -563,9 +563,9 @@ export const catalogue = {
   },
   'LKO-7106': {
     exit: exit.refused,
-    title: 'The destination and the address disagree about TLS.',
-    why: 'The address begins with https:// and plain HTTP is spoken there, or the other way round. Nothing was changed.',
-    fix: 'Change the beginning of the address. Without TLS the secret goes over the wire for everybody to read.',
+    title: 'The destination speaks another protocol.',
+    why: 'The address begins with https:// and plain HTTP is spoken there, or the other way round; or gRPC is spoken where HTTP was tried, or HTTP where gRPC was. Nothing was changed.',
+    fix: 'Change the beginning of the address, or --protocol. Without TLS the secret goes over the wire for everybody to read.',
   },
   'LKO-7107': {
     exit: exit.refused,

@@ -34,7 +34,7 @@ const nextOf = (asked: Asked, {fault}: Fault): readonly string[] => {
 export const unanswered = (asked: Asked, fault: Fault): LkeobsError => {
   const said =
     fault.fault === 'encrypted'
-      ? `it wants TLS (${fault.why})`
+      ? `it wants TLS, or speaks another protocol (${fault.why})`
       : fault.fault === 'unencrypted'
         ? `it speaks no TLS (${fault.why})`
         : fault.why

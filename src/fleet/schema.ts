@@ -223,7 +223,7 @@ export const destinationSchema = z
       .describe('What is taken out before anything leaves the hub.'),
     maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
     queue: z
-      .strictObject({items: z.int().min(1000).max(100_000_000).default(1_000_000).describe('How many items wait for it at most.')})
+      .strictObject({items: z.int().min(1000).max(100_000_000).default(2_000_000).describe('How many items wait for it at most.')})
       .prefault({})
       .describe('What waits for it in the gateway, on disk.'),
   })

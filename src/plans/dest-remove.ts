@@ -33,7 +33,9 @@ export const destRemove = ({fleet, name, drainMs, left, ways}: DestinationRemove
     command: `dest remove ${name}`,
     title: `${hub.name} no longer sends to ${name}.`,
     steps: [
-      ...(destination && drainMs > 0 ? [...hub.gatewayRuns({closing: [name]}), drained(hub, destination, {drainMs, left}, tools)] : []),
+      ...(destination && drainMs > 0
+        ? [{title: `${name} is fed no more`, steps: hub.gatewayRuns({closing: [name]})}, drained(hub, destination, {drainMs, left}, tools)]
+        : []),
       fileIs(after.file, `${name} not in ${path.relative(process.cwd(), file.file)}`, tools),
       ...after.hub.gatewayRuns(),
       ...after.hub.destinationGone(name),

@@ -85,13 +85,13 @@ const faults: readonly (readonly [RegExp, Fault['fault']])[] = [
 ]
 
 const faultOf = (error: unknown, isTls: boolean): Fault => {
-  const {code = ''} = error as {code?: string}
+  const {code = '', reason = messageOf(error).split('\n')[0] || code} = error as {code?: string; reason?: string}
   const why = `${code} ${messageOf(error)}`.trim()
   const known = faults.find(([pattern]) => pattern.test(why))?.[1]
   // a server that wants TLS hangs up on what is none, or answers with an alert that is no HTTP
   return {
-    fault: known ?? (isTls ? 'broken' : /ECONNRESET|HPE_|hang up|PROTOCOL_ERROR|EPIPE/.test(why) ? 'encrypted' : 'broken'),
-    why: messageOf(error) || code,
+    fault: known ?? (isTls ? 'broken' : /ECONNRESET|HPE_|hang up|Protocol error|EPIPE/i.test(why) ? 'encrypted' : 'broken'),
+    why: reason,
   }
 }
 

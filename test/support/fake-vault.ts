@@ -1,6 +1,6 @@
 import {createPrivateKey, randomBytes, webcrypto} from 'node:crypto'
 import {LkeobsError} from '../../src/errors.ts'
-import {Secret} from '../../src/secret.ts'
+import {plain, Secret} from '../../src/secret.ts'
 import type {Vault} from '../../src/tools/vault.ts'
 import {type KeyPair, readCertificate, type X509} from '../../src/tools/x509.ts'
 
@@ -110,7 +110,7 @@ const read = (data: VaultData, path: string): object | undefined => {
     if (issuer === undefined) throw refused(500, 'no default issuer currently configured')
     return {certificate: issuer.certificate}
   }
-  if (/^(lkeobs\/((edges|clusters)\/[\w-]+|drill)|seals\/keys\/[\w-]+)$/.test(path)) return engine?.values.get(path)
+  if (/^(lkeobs\/((edges|clusters|destinations)\/[\w-]+|drill)|seals\/keys\/[\w-]+)$/.test(path)) return engine?.values.get(path)
   throw new Error(`the fake Vault does not know how to read ${path}`)
 }
 
@@ -211,10 +211,10 @@ const write = async (data: VaultData, path: string, values: Values, making: Maki
       return {}
     }
   }
-  if (/^((edges|clusters)\/[\w-]+|drill)$/.test(rest)) {
+  if (/^((edges|clusters|destinations)\/[\w-]+|drill)$/.test(rest)) {
     const at = data.mounts.get(engine)
     if (at?.type !== 'kv') throw refused(404, `no handler for route "${engine}"`)
-    at.values.set(path, values)
+    at.values.set(path, Object.fromEntries(Object.entries(values).map(([key, value]) => [key, plain(value)])))
     return {}
   }
   throw new Error(`the fake Vault does not know how to write ${path}`)

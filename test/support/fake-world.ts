@@ -112,6 +112,8 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
     lines.push({step: currentStep.getStore() ?? -1, line: named(line)})
   }
 
+  /** Which process was fed at which door. */
+  const fed = new Set<string>()
   const running = () => [...processes.values()].filter(({alive}) => alive)
   const configFileOf = ({args}: Launch) => args.find((arg) => arg.includes('config'))?.split('=')[1] ?? ''
   const configOf = (launch: Launch) => files.get(configFileOf(launch)) ?? ''
@@ -420,13 +422,15 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
         },
         async grpc({url, path: method}) {
           record(`grpc ${url} ${method}`)
+          for (const process of running()) if (counted(process).doors.includes(url.replace('http://', ''))) fed.add(`${process.pid} ${url}`)
           return {httpStatus: 200, contentType: 'application/grpc', status: 0, message: '', latencyMs: 1}
         },
       },
       http: {
-        get: reading((url: string) =>
-          running().some(({listens}) => listens.includes(url.replace('http://', ''))) ? {status: 200, body: ''} : undefined,
-        ),
+        get: reading((url: string) => {
+          const process = running().find(({listens}) => listens.includes(url.replace('http://', '')))
+          return process && {status: 200, body: url.endsWith('/metrics') ? counted(process).page : ''}
+        }),
         async post(url, _body, {token} = {}) {
           const [, address = ''] = /^http:\/\/(.+)\/v1\/logs$/.exec(url) ?? []
           const gateway = running().find(({listens}) => listens.includes(address))
@@ -467,6 +471,25 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
       // objects are replaced, never changed
       clusters: new Map([...then.clusters].map(([context, data]) => [context, new Map(data)])),
     }
+  }
+  /** The doors of a gateway's destinations, and the page of its counters: of a destination that was fed, all has been sent. */
+  const counted = ({pid, args, file}: Process) => {
+    if (!file.endsWith('otelcol')) return {doors: [], page: ''}
+    const {receivers, exporters} = parse(files.get((args[0] ?? '').replace('--config=', '')) ?? '') as {
+      receivers: Record<string, {protocols?: {grpc?: {endpoint: string}}}>
+      exporters: Record<string, object>
+    }
+    const doors = Object.entries(receivers).flatMap(([name, {protocols}]) =>
+      name.startsWith('otlp/') && protocols?.grpc ? [{name: name.slice('otlp/'.length), at: protocols.grpc.endpoint}] : [],
+    )
+    const sent = Object.keys(exporters).filter((exporter) => {
+      const door = doors.find(({name}) => exporter.endsWith(`/${name}`))
+      return door && fed.has(`${pid} http://${door.at}`)
+    })
+    const page = sent.flatMap((exporter) =>
+      ['log_records', 'spans', 'metric_points'].map((items) => `otelcol_exporter_sent_${items}{exporter="${exporter}"} 1`),
+    )
+    return {doors: doors.map(({at}) => at), page: page.join('\n')}
   }
   const snapshot = () => copyOf({files, processes, vaults, clusters: clusters.clusters})
   const refill = <T>(map: Map<string, T>, from: ReadonlyMap<string, T>) => {
