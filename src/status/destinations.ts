@@ -22,7 +22,7 @@ export type DestinationSeen = {
   readonly kind: string
   readonly at: string
   readonly signals: readonly Signal[]
-  /** `waiting`: the oldest item has waited for more than a minute; `dropping`: items were dropped within the last minute. */
+  /** `waiting`: the oldest item has waited for longer than a batch is on its way; `dropping`: items were dropped within the last minute. */
   readonly state: 'sending' | 'idle' | 'waiting' | 'dropping' | 'unknown'
   /** Items a second that it took, and that were dropped, in the last minute; all signals and replicas together. */
   readonly sentPerSecond: number
@@ -44,6 +44,8 @@ export type DestinationSeen = {
 /** A gateway reports every 10 s. What it reported longer ago than this is not so any more. */
 const freshMs = 25_000
 const minuteMs = 60_000
+/** Two reports and a retry: what is older is not on its way, it waits. */
+const waitingSeconds = 20
 /** How far back the time is looked for at which the oldest item came. */
 const backSeconds = 6 * 3600
 
@@ -160,7 +162,7 @@ const droppedOf = (destination: Destination, failed: Readonly<Record<Signal, rea
 const stateOf = (seen: Pick<DestinationSeen, 'sentPerSecond' | 'failedPerSecond' | 'oldestSeconds'>): DestinationSeen['state'] => {
   if (seen.oldestSeconds === null) return 'unknown'
   if (seen.failedPerSecond > 0) return 'dropping'
-  if (seen.oldestSeconds > minuteMs / 1000) return 'waiting'
+  if (seen.oldestSeconds > waitingSeconds) return 'waiting'
   return seen.sentPerSecond > 0 ? 'sending' : 'idle'
 }
 

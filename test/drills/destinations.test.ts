@@ -13,7 +13,7 @@ import {numbered, openSink, type Sink} from '../support/sinks.ts'
 
 const perSecond = 5000
 /** Two minutes where there is time for it. */
-const outageMs = Number(process.env['LKEOBS_TEST_OUTAGE_SECONDS'] ?? 30) * 1000
+const outageMs = Number(process.env['LKEOBS_TEST_OUTAGE_SECONDS'] ?? 40) * 1000
 const settleMs = 10 * 60_000
 const limit = 20 * 60_000
 
