@@ -1,6 +1,7 @@
 import {readFileSync, writeFileSync} from 'node:fs'
 import path from 'node:path'
 import {type Command, Config} from '@oclif/core'
+import {kinds} from '../src/destinations/index.ts'
 import {catalogue, exit} from '../src/errors.ts'
 import {root, sources} from './sources.ts'
 
@@ -23,6 +24,8 @@ const areas: Readonly<Record<string, string>> = {
   3: 'Platforms and processes',
   4: 'Programs',
   5: 'Vault and certificates',
+  6: 'Invites and joining',
+  7: 'Destinations',
   8: 'Several edges',
 }
 
@@ -101,10 +104,26 @@ const commands = async (): Promise<string> => {
   return ['# Commands', written, 'Every command has these flags:', flagRows(shared), ...shown.flatMap(page)].join('\n\n')
 }
 
+/** Each kind of destination, between two marks of a page that a person writes. */
+const withKinds = (page: string): string => {
+  const rows = kinds.map(({name, about, usual, flags, secrets}) => [
+    `\`${name}\``,
+    about,
+    usual.join(', '),
+    Object.entries(flags)
+      .map(([flag, {setting = flag}]) => `\`${setting}\``)
+      .join(', '),
+    secrets.map(({name: secret, about: what}) => `${what}: \`--${secret}-file\``).join('; '),
+  ])
+  const made = table(['Kind', 'What it is', 'Sent unless `signals` says otherwise', 'Settings', 'Secrets'], rows)
+  return page.replace(/(<!-- kinds -->\n)[^]*(<!-- \/kinds -->)/, (_, from: string, to: string) => `${from}\n${made}\n\n${to}`)
+}
+
 /** The pages that are derived from the code, by file. */
 export const pages = async (): Promise<Readonly<Record<string, string>>> => ({
   'docs/commands.md': `${await commands()}\n`,
   'docs/errors.md': `${errors()}\n`,
+  'docs/destinations.md': withKinds(readFileSync(path.join(root, 'docs/destinations.md'), 'utf8')),
 })
 
 if (import.meta.main)

@@ -75,10 +75,12 @@ const probed = (file: FleetFile, {vault}: HubCluster, destination: Destination, 
     async apply(tell) {
       const tried = kind.probe({name: destination.name, settings, secrets, signals: signalsOf(destination)}, wire)
       // a dry run prints what would be asked; it has no answer to judge
-      if (download.dry) return void (await tried.catch(() => undefined))
-      const {said, latencyMs} = await tried
-      tell(`${said}, ${duration(latencyMs)}`, 'lasting')
-      took = true
+      if (download.dry) await tried.catch(() => undefined)
+      else {
+        const {said, latencyMs} = await tried
+        tell(`${said}, ${duration(latencyMs)}`, 'lasting')
+        took = true
+      }
     },
   }
 }

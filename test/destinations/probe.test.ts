@@ -88,7 +88,7 @@ describe('Splunk', () => {
 describe('the way there', () => {
   const ok: Reply = {body: '{"text":"Success","code":0}'}
   const secure = async (name: string, ca: Awaited<ReturnType<typeof authority>>) => {
-    const {certificate, key} = await x509.issueServer(ca, {commonName: name, names: [name], addresses: [], days: 1})
+    const {certificate, key} = await x509.issueServer(ca, {commonName: name, names: [name], days: 1})
     const server = https.createServer({cert: certificate, key: key.reveal()}, answering(ok))
     server.on('tlsClientError', () => undefined)
     return listening(server)
@@ -182,7 +182,7 @@ describe('OTLP by gRPC', () => {
 
   test('one that wants a certificate of who asks', async () => {
     const ca = await authority('own')
-    const {certificate, key} = await x509.issueServer(ca, {commonName: 'localhost', names: ['localhost'], addresses: [], days: 1})
+    const {certificate, key} = await x509.issueServer(ca, {commonName: 'localhost', names: ['localhost'], days: 1})
     const server = http2.createSecureServer({
       cert: certificate,
       key: key.reveal(),

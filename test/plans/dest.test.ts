@@ -35,7 +35,7 @@ const adding = (
   {
     tools = world.tools,
     secret = token,
-    wish = input as object,
+    wish = input,
     probes = true,
   }: {tools?: Tools; secret?: Secret; wish?: object; probes?: boolean} = {},
 ) =>
