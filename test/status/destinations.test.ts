@@ -23,7 +23,9 @@ describe('how long the oldest item has waited', () => {
     expect(oldestMs([sent], [size], 30 * second)).toBe(0)
     // it drains: what goes now came some time ago
     const draining = series('sent_log_records_total', 'splunk_hec/corp', 0, [0, 1000, 2000, 3000, 3000, 3000, 5000])
-    expect(oldestMs([draining], [series('queue_size', 'splunk_hec/corp', 0, [0, 0, 0, 0, 1000, 2000, 1000])], 60 * second)).toBe(10 * second)
+    expect(oldestMs([draining], [series('queue_size', 'splunk_hec/corp', 0, [0, 0, 0, 0, 1000, 2000, 1000])], 60 * second)).toBe(
+      10 * second,
+    )
   })
 
   test('over a restart too: the queue stays, and the counter begins anew in a series of its own', () => {
@@ -89,7 +91,12 @@ describe('a destination', () => {
 describe('the last error of an exporter', () => {
   const line = (at: string, words: string, fields: object) =>
     `${at}\tinfo\tinternal/retry_sender.go:136\t${words}\t${JSON.stringify({resource: {}, ...fields})}`
-  const of = (id: string, error: string) => ({'otelcol.component.id': id, 'otelcol.component.kind': 'exporter', 'otelcol.signal': 'logs', error})
+  const of = (id: string, error: string) => ({
+    'otelcol.component.id': id,
+    'otelcol.component.kind': 'exporter',
+    'otelcol.signal': 'logs',
+    error,
+  })
   const nowMs = Date.parse('2026-01-01T00:01:00Z')
   const retries = 'Exporting failed. Will retry the request after interval.'
 
