@@ -105,7 +105,7 @@ const commands = async (): Promise<string> => {
 }
 
 /** Each kind of destination, between two marks of a page that a person writes. */
-const withKinds = (page: string): string => {
+const withKinds = (text: string): string => {
   const rows = kinds.map(({name, about, usual, flags, secrets}) => [
     `\`${name}\``,
     about,
@@ -116,7 +116,7 @@ const withKinds = (page: string): string => {
     secrets.map(({name: secret, about: what}) => `${what}: \`--${secret}-file\``).join('; '),
   ])
   const made = table(['Kind', 'What it is', 'Sent unless `signals` says otherwise', 'Settings', 'Secrets'], rows)
-  return page.replace(/(<!-- kinds -->\n)[^]*(<!-- \/kinds -->)/, (_, from: string, to: string) => `${from}\n${made}\n\n${to}`)
+  return text.replace(/(<!-- kinds -->\n)[^]*(<!-- \/kinds -->)/, (_, from: string, to: string) => `${from}\n${made}\n\n${to}`)
 }
 
 /** The pages that are derived from the code, by file. */

@@ -4,7 +4,7 @@ import type {Settings} from './config.ts'
 const mask = '[scrubbed]'
 
 /** What can be scrubbed by its name. Each is an RE2 expression of what is taken out. */
-export const scrubPatterns = {
+const scrubPatterns = {
   email: String.raw`[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}`,
   ipv4: String.raw`\b((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)\b`,
   // 13 to 19 digits, in groups or not, beginning as the large issuers do

@@ -201,32 +201,39 @@ const scrubbed = z.string().superRefine((word, context) => {
 })
 
 const kindNames = kinds.map(({name}) => name)
-/** A key for each kind; which of them a destination has, `kindOf` tells. */
-const kindShape = Object.fromEntries(kinds.map(({name, schema}) => [name, schema.optional()])) as Record<never, never>
 
 const mostDestinations = 16
 
-export const destinationSchema = z
-  .strictObject({
-    name: destinationName.describe('The name of the destination: a DNS label.'),
-    ...kindShape,
-    signals: z.array(z.enum(signals)).min(1).optional().describe('What it is sent; what is usual for its kind unless given.'),
-    where: z
-      .record(z.string().min(1), z.array(z.string().min(1)).min(1))
-      .default({})
-      .describe(
-        'Which items it is sent: of each attribute one of these values, in the resource or in the item. `edge` is the edge they come from.',
-      ),
-    scrub: z
-      .array(scrubbed.describe('email, ipv4, card, bearer, key:ATTRIBUTE, or an expression between slashes.'))
-      .default([])
-      .describe('What is taken out before anything leaves the hub.'),
-    maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
-    queue: z
-      .strictObject({items: z.int().min(1000).max(100_000_000).default(2_000_000).describe('How many items wait for it at most.')})
-      .prefault({})
-      .describe('What waits for it in the gateway, on disk.'),
-  })
+const destinationShape = z.strictObject({
+  name: destinationName.describe('The name of the destination: a DNS label.'),
+  signals: z
+    .array(z.enum(signals).describe('metrics, logs or traces.'))
+    .min(1)
+    .optional()
+    .describe('What it is sent; what is usual for its kind unless given.'),
+  where: z
+    .record(z.string().min(1), z.array(z.string().min(1)).min(1))
+    .default({})
+    .describe(
+      'Which items it is sent: of each attribute one of these values, in the resource or in the item. `edge` is the edge they come from.',
+    ),
+  scrub: z
+    .array(scrubbed.describe('email, ipv4, card, bearer, key:ATTRIBUTE, or an expression between slashes.'))
+    .default([])
+    .describe('What is taken out before anything leaves the hub.'),
+  maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
+  queue: z
+    .strictObject({items: z.int().min(1000).max(100_000_000).default(2_000_000).describe('How many items wait for it at most.')})
+    .prefault({})
+    .describe('What waits for it in the gateway, on disk.'),
+})
+
+/** And a key for each kind: which of them a destination has, and with which settings, `kindOf` tells. */
+const withKinds = destinationShape.extend(
+  Object.fromEntries(kinds.map(({name, schema}) => [name, schema.optional()])),
+) as unknown as typeof destinationShape
+
+export const destinationSchema = withKinds
   .superRefine((destination, context) => {
     const fields = destination as Readonly<Record<string, unknown>>
     const named = kinds.filter(({name}) => fields[name] !== undefined)

@@ -145,6 +145,8 @@ const ask = ({url, body, headers, tls}: WireRequest): Promise<WireReply | Fault>
     }
   })
 
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
 /** One message in the frame of gRPC: not compressed, its length, itself. */
 const framed = (message: Uint8Array): Buffer => {
   const head = Buffer.alloc(5)
@@ -184,9 +186,9 @@ const grpc = ({url, path, message, headers, tls}: GrpcRequest): Promise<GrpcRepl
         const status = seen['grpc-status']
         settle({
           httpStatus: Number(seen[':status'] ?? 0),
-          contentType: String(seen['content-type'] ?? ''),
+          contentType: textOf(seen['content-type']),
           status: status === undefined ? undefined : Number(status),
-          message: decodeURIComponent(String(seen['grpc-message'] ?? '')),
+          message: decodeURIComponent(textOf(seen['grpc-message'])),
           latencyMs: Date.now() - started,
         })
       })

@@ -39,6 +39,7 @@ test('a good file, its defaults filled in', () => {
   expect(parseFleet(good, 'lkeobs.yaml')).toEqual({
     apiVersion: 'lkeobs/v1',
     fleet: 'lab',
+    destinations: [],
     certificates: {leafTtl: '24h'},
     hub: {name: 'hub', platform: {local: {ports: 14_300}}, endpoint: '127.0.0.1:14300', vault: {replicas: 3, seal: 'static'}},
     edges: [

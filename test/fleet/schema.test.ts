@@ -30,7 +30,7 @@ describe('the JSON Schema', () => {
     expect(node['description']).toMatch(/\.$/)
     // a map from any name to a text is one on purpose
     const {additionalProperties: others, type} = node
-    expect(others).toBe(at.endsWith('.annotations') ? others : type === 'object' ? false : undefined)
+    expect(others).toBe(/\.(annotations|where)$/.test(at) ? others : type === 'object' ? false : undefined)
   })
 
   test('what has a default may be left out', () => {

@@ -175,6 +175,22 @@ describe('dest add', () => {
     expect(load.again).toBe(0)
   })
 
+  test('and nobody who sends chooses token or index', async () => {
+    const named = (key: string, value: string) => ({key, value: {stringValue: value}})
+    const own = [named('com.splunk.index', 'security'), named('com.splunk.hec.access_token', randomUUID())]
+    const record = {timeUnixNano: `${Date.now()}000000`, body: {stringValue: 'an edge that chooses'}, attributes: own}
+    const resource = {attributes: [named('service.name', 'choosing'), ...own]}
+    const refused = splunk.answered.get(4)
+    const answer = await tools.http.post(`http://127.0.0.1:${firstPorts.edge + 1}/v1/logs`, {
+      resourceLogs: [{resource, scopeLogs: [{logRecords: [record]}]}],
+    })
+    expect(answer?.status).toBe(200)
+    const it = () => splunk.taken.filter(({event}) => event === 'an edge that chooses')
+    await eventually('it is there', () => it().length > 0, 30_000)
+    expect(it()).toMatchObject([{index: 'otel'}])
+    expect(splunk.answered.get(4)).toBe(refused)
+  })
+
   test('with --force says what it does not try', async () => {
     const probes = splunk.answered.get(0)
     const before = await standing()
