@@ -34,7 +34,7 @@ export type DestinationSeen = {
     /** Of the signal whose queue is fullest. */
     readonly percent: number
   }
-  /** How long the oldest item has waited, in seconds; null where nothing is known of it. */
+  /** How long the oldest item had waited at the last report, in seconds; null where nothing is known of it. */
   readonly oldestSeconds: number | null
   /** By signal: what the gateways have dropped that were heard of within a week, each since it started. */
   readonly dropped: Readonly<Record<Signal, Dropped>>
@@ -83,20 +83,26 @@ const gaugeAt = (all: readonly Series[], ms: number): number | undefined => {
 }
 
 /**
- * How long the oldest item of a queue has waited, in ms. What comes in first goes out first: the oldest came in when as many had
- * come (gone and waiting together) as have gone by now. To the next report, that is 10 s; no more than what is looked back at.
+ * How long the oldest item of a queue had waited at the last report, in ms. What comes in first goes out first: the oldest came in
+ * when as many had come (gone and waiting together) as have gone by then; between two reports as many each ms. No longer than what
+ * is looked back at; undefined where nobody reports.
  */
 export const oldestMs = (gone: readonly Series[], size: readonly Series[], nowMs: number): number | undefined => {
   const waiting = gaugeAt(size, nowMs)
   if (waiting === undefined) return undefined
   if (waiting === 0) return 0
-  const goneNow = countBy(gone, nowMs)
   const times = [...new Set(size.flatMap(({values}) => values.map(([ms]) => ms)))].toSorted((one, other) => other - one)
+  const lastMs = times[0] ?? nowMs
+  const goneByLast = countBy(gone, lastMs)
+  let later: {readonly ms: number; readonly come: number} | undefined
   for (const ms of times) {
     const then = gaugeAt(size, ms)
-    if (then !== undefined && countBy(gone, ms) + then <= goneNow) return nowMs - ms
+    if (then === undefined) continue
+    const come = countBy(gone, ms) + then
+    if (come <= goneByLast) return lastMs - ms - (later ? ((goneByLast - come) / (later.come - come)) * (later.ms - ms) : 0)
+    later = {ms, come}
   }
-  return nowMs - (times.at(-1) ?? nowMs)
+  return lastMs - (times.at(-1) ?? lastMs)
 }
 
 const rate = (all: readonly Series[], nowMs: number): number =>
@@ -195,7 +201,7 @@ export const seenBy = (
   const found = {
     sentPerSecond: rate(sent, nowMs),
     failedPerSecond: rate(failed, nowMs),
-    oldestSeconds: ages.length === 0 ? null : Math.round(Math.max(...ages) / 1000),
+    oldestSeconds: ages.length === 0 ? null : Math.round(Math.max(...ages) / 100) / 10,
   }
   return {
     name: destination.name,

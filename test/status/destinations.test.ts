@@ -28,11 +28,18 @@ describe('how long the oldest item has waited', () => {
     )
   })
 
+  test('less than the time between two reports, where items are on their way', () => {
+    const sent = series('sent_log_records_total', 'splunk_hec/corp', 0, [0, 50_000, 100_000])
+    const size = series('queue_size', 'splunk_hec/corp', 0, [2500, 2500, 2500])
+    expect(oldestMs([sent], [size], 29 * second)).toBe(500)
+  })
+
   test('over a restart too: the queue stays, and the counter begins anew in a series of its own', () => {
     const before = series('sent_log_records_total', 'splunk_hec/corp', 0, [0, 1000, 2000])
     const after = series('sent_log_records_total', 'splunk_hec/corp', 60, [0, 0])
     const sizes = [series('queue_size', 'splunk_hec/corp', 0, [0, 0, 500]), series('queue_size', 'splunk_hec/corp', 60, [500, 900])]
-    expect(oldestMs([before, after], sizes, 70 * second)).toBe(60 * second)
+    // 500 waited at the end of the first; the oldest now came a little before
+    expect(oldestMs([before, after], sizes, 70 * second)).toBeCloseTo(53_333, 0)
   })
 
   test('is not known of a gateway that is silent', () => {
