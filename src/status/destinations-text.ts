@@ -23,7 +23,7 @@ const words: Readonly<Record<Reason, string>> = {
 }
 
 /** `132,250 logs: queue full` */
-export const dropsText = ({dropped}: Pick<DestinationSeen, 'dropped'>): readonly string[] =>
+const dropsText = ({dropped}: Pick<DestinationSeen, 'dropped'>): readonly string[] =>
   signals.flatMap((signal) =>
     reasons.flatMap((reason) => {
       const items = dropped[signal][reason]

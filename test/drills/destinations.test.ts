@@ -38,14 +38,10 @@ const done = async (args: readonly string[], input?: string): Promise<void> => {
   expect(code, stderr).toBe(0)
 }
 
-const splunkAdded = (items: number) =>
-  done(
-    [
-      ...['dest', 'add', 'splunk', 'corp', '--endpoint', `http://127.0.0.1:${sinkOf('corp').port}`],
-      ...['--queue-items', String(items), '--token-file', '-', '--yes'],
-    ],
-    '11111111-2222-3333-4444-555555555555',
-  )
+const splunkAdded = (items: number) => {
+  const settings = ['--endpoint', `http://127.0.0.1:${sinkOf('corp').port}`, '--queue-items', String(items)]
+  return done(['dest', 'add', 'splunk', 'corp', ...settings, '--token-file', '-', '--yes'], '11111111-2222-3333-4444-555555555555')
+}
 
 const listed = async (name: string): Promise<DestinationSeen> => {
   const ended = await lkeobs(folder, ['dest', 'list', '--json'])
@@ -88,7 +84,8 @@ const watchStore = () => {
   const lags: {atMs: number; ms: number}[] = []
   let isOver = false
   const watching = (async () => {
-    while (!isOver) {
+    for (;;) {
+      if (isOver) return
       const atMs = Date.now()
       const [newest] = (await linesLoki(http, loki, loadQuery, {fromMs: atMs - 60_000, toMs: atMs, limit: 1})) ?? []
       const made = Number(numbered.exec(newest ?? '')?.[2])
@@ -208,7 +205,8 @@ describe(`a destination is down for ${outageMs / 1000} s at ${perSecond} records
         const [p99, p99During] = [percentile(before, 0.99), percentile(during, 0.99)]
         tell(`${name} ${JSON.stringify({ids, twice, p50: percentile(before, 0.5), p99, p50During: percentile(during, 0.5), p99During})}`)
         expect({ids, twice}).toEqual({ids: made - after, twice: 0})
-        if (name !== 'corp') expect(p99During).toBeLessThan(1.2 * p99 + 200)
+        // within 20 %, and the quarter of a second for which a batch is waited for; what waits for its destination is delayed
+        expect(name === 'corp' ? 0 : p99During).toBeLessThan(1.2 * p99 + 200)
       }
       const [before, during] = [watch.lags.filter(({atMs}) => atMs < downMs), watch.lags.filter(({atMs}) => atMs >= downMs)].map((lags) =>
         percentile(

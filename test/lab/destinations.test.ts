@@ -52,15 +52,10 @@ const added = ({
   ca = 'splunk-ca.pem',
   more = [],
   env = {},
-}: Addition = {}) =>
-  run(
-    [
-      ...['dest', 'add', 'splunk', 'corp', '--endpoint', endpoint, '--index', index],
-      ...['--ca-file', path.join(folder, ca), '--token-file', '-', '--yes', ...more],
-    ],
-    shown,
-    env,
-  )
+}: Addition = {}) => {
+  const settings = ['--endpoint', endpoint, '--index', index, '--ca-file', path.join(folder, ca), ...more]
+  return run(['dest', 'add', 'splunk', 'corp', ...settings, '--token-file', '-', '--yes'], shown, env)
+}
 
 /** All that an addition may change. */
 const standing = async () => ({
@@ -300,7 +295,10 @@ describe('the token', () => {
     let isOver = false
     const seen = new Set<number>()
     const looking = (async () => {
-      while (!isOver) for (const pid of await inProcesses('cmdline')) seen.add(pid)
+      for (;;) {
+        if (isOver) return
+        for (const pid of await inProcesses('cmdline')) seen.add(pid)
+      }
     })()
     const another = await added({index: 'security', env: variables})
     await added({index: 'no', env: variables})

@@ -41,8 +41,9 @@ export const startLoad = (base: string, perSecond: number, {perRequest = 250, af
   }
   const making = (async () => {
     const startMs = Date.now()
-    for (let round = 0; !isOver; round++) {
+    for (let round = 0; ; round++) {
       await sleep(Math.max(0, startMs + (round * perRequest * 1000) / perSecond - Date.now()))
+      if (isOver) return
       const now = Date.now()
       const logRecords = Array.from({length: perRequest}, () => {
         const text = `${recordText(++made, now)} GET /items/${(made * 7919) % 100_003} 200 ${(made * 104_729) % 65_536}`
