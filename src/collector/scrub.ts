@@ -42,9 +42,12 @@ export const scrubProblem = (word: string): string | undefined => {
 
 /** The values that text may stand in, by the kind of item they are of. */
 const texts = {
-  metric_statements: {maps: ['resource.attributes', 'datapoint.attributes'], strings: []},
-  log_statements: {maps: ['resource.attributes', 'log.attributes'], strings: ['log.body']},
-  trace_statements: {maps: ['resource.attributes', 'span.attributes', 'spanevent.attributes'], strings: ['span.name', 'spanevent.name']},
+  metric_statements: {maps: ['resource.attributes', 'scope.attributes', 'datapoint.attributes'], strings: []},
+  log_statements: {maps: ['resource.attributes', 'scope.attributes', 'log.attributes'], strings: ['log.body']},
+  trace_statements: {
+    maps: ['resource.attributes', 'scope.attributes', 'span.attributes', 'spanevent.attributes'],
+    strings: ['span.name', 'span.status.message', 'spanevent.name'],
+  },
 } as const
 
 /**

@@ -2,6 +2,8 @@ import {type Signal, signals} from '../collector/config.ts'
 import type {DestinationWish} from '../collector/destinations.ts'
 import type {Destination} from '../fleet/schema.ts'
 import {readDuration} from '../output.ts'
+import type {Sighting} from '../platforms/platform.ts'
+import type {Tls} from '../tools/tls.ts'
 import {datadog} from './datadog.ts'
 import type {DestinationKind} from './kind.ts'
 import {otlp} from './otlp.ts'
@@ -47,3 +49,11 @@ export const wishOf = (
     closing,
   }
 }
+
+/** The certificates that destinations show to who dials them, as this machine does. */
+export const shownBy = (destinations: readonly Destination[], {served}: Tls): readonly Sighting[] =>
+  destinations.flatMap((destination) => {
+    const {kind, settings} = kindOf(destination)
+    const at = kind.tlsAt(settings)
+    return at === undefined ? [] : [{kind: 'destination', seen: 'served', at, which: destination.name, read: () => served(at)}]
+  })

@@ -41,7 +41,7 @@ export type VaultNode = {readonly name: string; readonly vault: Vault; readonly 
 
 /** Where certificates of a cluster are seen: what is shown on the wire, or is in somebody's hands; not what was meant to be. */
 export type Sighting = {
-  readonly kind: 'root' | 'vault' | 'leaf' | 'gateway' | 'trusted' | 'hub-ca' | 'seal-ca'
+  readonly kind: 'root' | 'vault' | 'leaf' | 'gateway' | 'trusted' | 'hub-ca' | 'seal-ca' | 'destination'
   readonly seen: 'served' | 'mounted'
   /** `127.0.0.1:14300`, `Secret lkeobs/gateway-leaf` */
   readonly at: string

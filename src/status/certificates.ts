@@ -25,6 +25,7 @@ const words = {
     gateway: ['gateway, as dialled', 'no edge can send'],
     vault: ['Vault', 'no leaf is renewed; edges that it unseals do not open'],
     root: ['root CA', 'no edge can send; no leaf is renewed'],
+    destination: ['destination', 'it is sent nothing: what is meant for it waits'],
   },
   edge: {
     leaf: ["agent's leaf", 'it cannot send'],
@@ -49,7 +50,13 @@ const aboutOf = (cluster: AnyCluster, kind: Sighting['kind']): About => {
   const [of, stops] = known[kind] ?? [kind, '']
   const {leaf, ca} = cluster.renewedBy
   const run = commandOf(cluster)
-  const byKind: Partial<Record<Sighting['kind'], string>> = {leaf, gateway: leaf, vault: ca ?? run, root: ca ?? 'nobody'}
+  const byKind: Partial<Record<Sighting['kind'], string>> = {
+    leaf,
+    gateway: leaf,
+    vault: ca ?? run,
+    root: ca ?? 'nobody',
+    destination: 'who runs it',
+  }
   return {of, renewedBy: byKind[kind] ?? run, stops}
 }
 

@@ -1,5 +1,5 @@
 import {describe, expect, test} from 'vitest'
-import {exporterOf, kindOf, signalsOf} from '../../src/destinations/index.ts'
+import {exporterOf, kindOf, shownBy, signalsOf} from '../../src/destinations/index.ts'
 import {addDestination, addEdge, newLabFleet, withoutDestination} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 
@@ -25,6 +25,17 @@ test('a destination has the settings of its kind, and its usual signals', () => 
     ['otlp', 'otlp_http/eu', 'metrics logs traces'],
   ])
   expect(destinations[0]).toMatchObject({where: {}, scrub: [], queue: {items: 2_000_000}})
+})
+
+test('those that show a certificate are looked at where they do', async () => {
+  const {destinations} = parseFleet(
+    withText(
+      `  - {name: corp, ${splunk}}\n  - {name: dd, datadog: {site: datadoghq.eu}}\n  - {name: eu, otlp: {endpoint: 'https://eu'}}\n  - {name: plain, otlp: {endpoint: 'http://plain'}}\n`,
+    ),
+    'x',
+  )
+  const sightings = shownBy(destinations, {served: async (at) => `certificate of ${at}`})
+  expect(sightings.map(({which, at}) => `${which} ${at}`)).toEqual(['corp splunk.example:8088', 'dd api.datadoghq.eu:443', 'eu eu:4317'])
 })
 
 describe('what is no destination is named by its place', () => {

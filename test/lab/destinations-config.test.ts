@@ -1,16 +1,20 @@
-import {execFile} from 'node:child_process'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {execFile, spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {promisify} from 'node:util'
 import {expect, onTestFinished, test} from 'vitest'
 import {literal} from '../../src/collector/config.ts'
+import {scrub} from '../../src/collector/scrub.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
 import {wishOf} from '../../src/destinations/index.ts'
 import {inEnvironment, variableOf} from '../../src/destinations/secrets.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 import {programPath} from '../../src/programs/locate.ts'
+import {eventually} from './cli.ts'
 import {createX509} from '../../src/tools/x509.ts'
+import {createProcesses} from '../../src/tools/processes.ts'
 import {toYaml} from '../../src/templates.ts'
 
 const head = `apiVersion: lkeobs/v1
@@ -73,4 +77,88 @@ test('the collector takes what destinations become: filters, scrubs, secrets of 
       [variableOf('plain', 'header-value')]: 'y',
     }),
   ).toBe('')
+})
+
+/** What a collector with this processor makes of log records and spans. */
+const made = async (processor: object, bodies: {readonly logs: object; readonly traces: object}): Promise<string> => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'lkeobs-scrub-'))
+  onTestFinished(() => rmSync(folder, {recursive: true}))
+  const [port = 0] = await createProcesses().freePorts(1)
+  const out = path.join(folder, 'out.json')
+  const pipeline = {receivers: ['otlp'], processors: ['transform/corp'], exporters: ['file']}
+  const config = {
+    receivers: {otlp: {protocols: {http: {endpoint: `127.0.0.1:${port}`}}}},
+    processors: {'transform/corp': processor},
+    exporters: {file: {path: out}},
+    service: {pipelines: {logs: pipeline, traces: pipeline}, telemetry: {metrics: {level: 'none'}}},
+  }
+  writeFileSync(path.join(folder, 'c.yaml'), toYaml(literal(config)))
+  const child = spawn(await programPath('otelcol'), [`--config=${path.join(folder, 'c.yaml')}`], {stdio: 'ignore'})
+  const ended = once(child, 'exit')
+  onTestFinished(async () => void (child.kill(), await ended))
+  for (const [signal, body] of Object.entries(bodies)) {
+    const post = () =>
+      fetch(`http://127.0.0.1:${port}/v1/${signal}`, {
+        method: 'POST',
+        headers: {'content-type': 'application/json'},
+        body: JSON.stringify(body),
+      }).then(
+        ({status}) => status === 200,
+        () => false,
+      )
+    await eventually(`${signal} are taken`, post, 20_000)
+  }
+  const text = () => (existsSync(out) ? readFileSync(out, 'utf8') : '')
+  await eventually('both are written', () => text().includes('resourceLogs') && text().includes('resourceSpans'), 20_000)
+  return text()
+}
+
+test('what is to be scrubbed is gone from attributes, bodies and names, and the rest is as it was', async () => {
+  const secrets = ['ann@example.org', '10.20.30.40', '4111 1111 1111 1111', '378282246310005', 'Bearer eyJhbGciOi.J9', 'tok_abc', 'u-4711']
+  const [mail = '', address = '', card = '', amex = '', bearer = '', own = '', user = ''] = secrets
+  const text = (value: string) => ({stringValue: value})
+  const attributes = [
+    {key: 'mail', value: text(`to ${mail} now`)},
+    {key: 'user.id', value: text(user)},
+    {key: 'kept', value: text('version 1.2.3, order 12345')},
+  ]
+  const resource = {attributes: [{key: 'host', value: text(address)}, ...attributes]}
+  const body = text(`paid by ${card} or ${amex} with ${bearer} and ${own} from ${address}`)
+  const map = {
+    kvlistValue: {
+      values: [
+        {key: 'to', value: text(mail)},
+        {key: 'user.id', value: text(user)},
+      ],
+    },
+  }
+  const said = await made(scrub(['email', 'ipv4', 'card', 'bearer', 'key:user.id', '/tok_[a-z]+/']), {
+    logs: {resourceLogs: [{resource, scopeLogs: [{logRecords: [{body, attributes}, {body: map}, {body: {intValue: 7}}]}]}]},
+    traces: {
+      resourceSpans: [
+        {
+          resource,
+          scopeSpans: [
+            {
+              scope: {name: 'library', attributes},
+              spans: [
+                {
+                  traceId: '0af7651916cd43dd8448eb211c80319c',
+                  spanId: 'b7ad6b7169203331',
+                  name: `mail ${mail}`,
+                  status: {code: 2, message: `no such ${mail}`},
+                  attributes,
+                  events: [{name: `from ${address}`, attributes}],
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    },
+  })
+  for (const secret of secrets) expect(said).not.toContain(secret)
+  expect(said).toContain('version 1.2.3, order 12345')
+  expect(said).toContain('paid by [scrubbed] or [scrubbed] with [scrubbed] and [scrubbed] from [scrubbed]')
+  expect(said).toContain('"intValue":"7"')
 })

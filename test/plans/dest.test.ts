@@ -7,6 +7,8 @@ import {destAdd} from '../../src/plans/dest-add.ts'
 import {destRemove} from '../../src/plans/dest-remove.ts'
 import {hubInit} from '../../src/plans/hub-init.ts'
 import {Secret} from '../../src/secret.ts'
+import {secretsWritten} from '../../src/destinations/secrets.ts'
+import {flatten} from '../../src/steps/step.ts'
 import {createRecorder, preview} from '../../src/steps/preview.ts'
 import {dryTools, type Tools} from '../../src/tools/index.ts'
 import {createX509} from '../../src/tools/x509.ts'
@@ -193,6 +195,57 @@ describe('dest remove', () => {
       await world.play(removing(world))
       expect(world.shape(), line).toEqual(once.shape())
     }
+  })
+})
+
+describe('on Kubernetes', () => {
+  const without = `apiVersion: lkeobs/v1
+fleet: acme
+hub: {name: hub, platform: {kubernetes: {context: hub}}}
+`
+  const file = `${without}destinations: [{name: corp, splunk: {endpoint: 'https://splunk.example'}}]\n`
+
+  test('a secret reaches the gateway by a Secret and its environment; another one makes other pods', async () => {
+    const world = fakeWorld({x509})
+    const hub = openFleet(fleetOf(file), world.tools).hub
+    await world.play(hubInit(openFleet(fleetOf(without), world.tools).hub, world.tools))
+    const written = (secret: string) =>
+      world.play({command: 'x', title: 'x', steps: [secretsWritten(hub.vault, 'corp', {token: new Secret(secret)})]})
+    const gatewayRuns = () => world.play({command: 'x', title: 'x', steps: hub.gatewayRuns()})
+    const told = async () => {
+      const wishes = await Promise.all(flatten(hub.gatewayRuns()).map(async (step) => step.wish?.()))
+      const wish = wishes.find((one) => one !== undefined)
+      if (!wish || !('release' in wish)) throw new Error('no release')
+      const {extraEnvs, podAnnotations, terminationGracePeriodSeconds, alternateConfig} = wish.release.values as Record<string, object>
+      expect(JSON.stringify(alternateConfig)).toContain('${env:LKEOBS_DESTINATION_CORP_TOKEN}')
+      return {extraEnvs, podAnnotations, terminationGracePeriodSeconds}
+    }
+    await written(token.reveal())
+    expect(await gatewayRuns()).toMatchInlineSnapshot(`
+      "secrets of destinations in the hands of the gateway on hub
+        kubectl --context hub apply --server-side --field-manager=lkeobs -f hub/gateway-destination-corp-token.yaml
+        kubectl --context hub annotate pods --namespace lkeobs --selector app.kubernetes.io/instance=gateway --overwrite lkeobs.io/handed=‹digest›
+      gateway on hub
+        helm upgrade --install gateway opentelemetry-collector --repo https://open-telemetry.github.io/opentelemetry-helm-charts --version 0.170.0 --namespace lkeobs --kube-context hub -f hub/gateway.values.yaml"
+    `)
+    expect(await gatewayRuns()).toBe('')
+    const first = await told()
+    expect(first).toMatchObject({
+      extraEnvs: [
+        {
+          name: 'LKEOBS_DESTINATION_CORP_TOKEN',
+          valueFrom: {secretKeyRef: {name: 'gateway-destination-corp-token', key: 'destination-corp-token'}},
+        },
+      ],
+      terminationGracePeriodSeconds: 3,
+    })
+    expect(await hub.read('gateway', 'destination-corp-token')).toBe(token.reveal())
+    await written('another-token-of-corp')
+    expect((await told()).podAnnotations).not.toEqual(first.podAnnotations)
+    await gatewayRuns()
+    expect(await hub.read('gateway', 'destination-corp-token')).toBe('another-token-of-corp')
+    await world.play({command: 'x', title: 'x', steps: hub.destinationGone('corp')})
+    expect(await hub.read('gateway', 'destination-corp-token')).toBeUndefined()
   })
 })
 

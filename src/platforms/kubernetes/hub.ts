@@ -7,7 +7,7 @@ import {lokiRelease} from '../../components/loki.ts'
 import {prometheusRelease} from '../../components/prometheus.ts'
 import type {Release} from '../../components/release.ts'
 import {tempoRelease} from '../../components/tempo.ts'
-import {kindOf, kinds, wishOf} from '../../destinations/index.ts'
+import {kindOf, kinds, shownBy, wishOf} from '../../destinations/index.ts'
 import {environmentFor, inEnvironment, variableOf} from '../../destinations/secrets.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
@@ -136,6 +136,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
         each: async () => (await podsOf(site, 'gateway')).map((pod) => served(site, 'gateway', {namespace, pod, port: ports.otlpGrpc})),
       },
       held(site, 'trusted', namespace, secretOf('gateway', trustBundleFile), trustBundleFile),
+      ...shownBy(destinations, tools.tls),
     ],
     async stores() {
       const forward = async (name: string, port: number) => `http://${await kube.forward({namespace, labels: labelsOf(name), port})}`

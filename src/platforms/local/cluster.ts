@@ -2,7 +2,7 @@ import path from 'node:path'
 import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
-import {wishOf} from '../../destinations/index.ts'
+import {shownBy, wishOf} from '../../destinations/index.ts'
 import {gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
@@ -216,6 +216,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
       ...base.certificates(),
       served(tools, 'gateway', endpoint),
       held(cluster, tools, 'trusted', place('gateway').file(trustBundleFile)),
+      ...shownBy(destinations, tools.tls),
     ],
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
