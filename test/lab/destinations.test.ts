@@ -68,6 +68,8 @@ const standing = async () => ({
 const listed = async (): Promise<readonly DestinationSeen[]> =>
   document<{destinations: readonly DestinationSeen[]}>(await run(['dest', 'list', '--json'])).destinations
 
+const corpListed = async () => (await listed()).find(({name}) => name === 'corp')
+
 beforeAll(async () => {
   const code = await lkeobsAloud(tmpdir(), ['tools', 'install', 'lab'])
   if (code !== 0) throw new Error(`the programs cannot be had: tools install ended with exit code ${code}`)
@@ -202,6 +204,9 @@ describe('dest add', () => {
     const {code, stderr} = await added({index: 'main', more: ['--force']})
     expect(stderr).toContain('LKO-7117')
     expect(code).toBe(6)
+    // what the wrong index cost is told with its reason, by the gateway's next report
+    await eventually('what was refused is counted', async () => ((await corpListed())?.dropped.logs.refused ?? 0) > 0, 30_000)
+    expect((await corpListed())?.lastError?.message).toContain('400')
     const mended = await added()
     expect(mended.code, mended.stderr).toBe(0)
   })
@@ -221,15 +226,10 @@ describe('dest list', () => {
       expect(queue.capacity).toBeGreaterThanOrEqual(1_000_000)
       expect(oldestSeconds).not.toBeNull()
     }
-    // what the wrong index cost is told with its reason
-    await eventually(
-      'what was refused is counted',
-      async () => ((await listed()).find(({name}) => name === 'corp')?.dropped.logs.refused ?? 0) > 0,
-      30_000,
-    )
+    // a gateway that was started anew has not forgotten it
+    expect((await corpListed())?.dropped.logs.refused).toBeGreaterThan(0)
     const {stdout} = await run(['dest', 'list'])
     expect(stdout).toContain('refused by the destination')
-    expect((await listed()).find(({name}) => name === 'corp')?.lastError?.message).toContain('400')
   })
 })
 
