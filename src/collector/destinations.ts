@@ -87,6 +87,12 @@ const only = (where: Where): Settings => ({
   traces: {span: [isOther(where, 'span')]},
 })
 
+/** Takes these attributes out of resources and items. */
+const freedOf = (name: string, keys: readonly string[]): Record<string, Settings> => {
+  const deletions = keys.map((key) => ({key, action: 'delete'}))
+  return keys.length === 0 ? {} : {[`resource/${name}`]: {attributes: deletions}, [`attributes/${name}`]: {actions: deletions}}
+}
+
 type Pipeline = {readonly receivers: readonly string[]; readonly processors: readonly string[]; readonly exporters: readonly string[]}
 
 /** What a destination adds to the gateway. */
@@ -113,7 +119,8 @@ const partsOf = (wish: DestinationWish): Parts => {
     return isFiltered ? {[`${signal}/${name}-feed`]: {receivers: [forward], processors: [filter], exporters: [feedOf(name)]}} : {}
   }
   // no memory limiter: what it refused here would be dropped, and the one at the gateway's own door has let it in already
-  const processors = isScrubbed ? [scrubs] : []
+  const freed = freedOf(name, rendered.obeys ?? [])
+  const processors = [...Object.keys(freed), ...(isScrubbed ? [scrubs] : [])]
   const sending = (signal: Signal): Record<string, Pipeline> => ({
     [`${signal}/${name}`]: {
       receivers: [...(wish.signals.includes(signal) ? [doorOf(name)] : []), ...(isCounted && signal === 'metrics' ? [counts] : [])],
@@ -127,7 +134,7 @@ const partsOf = (wish: DestinationWish): Parts => {
       [doorOf(name)]: {protocols: {grpc: {endpoint: wish.door, max_recv_msg_size_mib: doorMib}}},
       ...(closing && {[nobody]: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}),
     },
-    processors: {...(isFiltered && !closing && {[filter]: only(wish.where)}), ...(isScrubbed && {[scrubs]: scrub(wish.scrub)})},
+    processors: {...(isFiltered && !closing && {[filter]: only(wish.where)}), ...freed, ...(isScrubbed && {[scrubs]: scrub(wish.scrub)})},
     exporters: {[feedOf(name)]: feed(wish.door), [sends]: exporter(wish)},
     connectors: {...(isFiltered && !closing && {[forward]: {}}), ...(isCounted && {[counts]: {}})},
     pipelines: Object.assign({}, ...wish.signals.map(feeding), ...sent.map(sending)) as Parts['pipelines'],

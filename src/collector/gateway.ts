@@ -135,6 +135,8 @@ export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
         host: wish.host,
         counters: wish.counters,
         otlp: `http://${wish.own}`,
+        // what a destination refused for good is told from what was given up
+        tellsFailures: destinations.length > 0,
         resource: {'service.name': 'gateway', 'k8s.cluster.name': wish.hub},
       }),
     },

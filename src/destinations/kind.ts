@@ -34,6 +34,8 @@ export type Rendered = {
   /** The type of its exporter, by its name in the collector's documentation. */
   readonly exporter: string
   readonly settings: Settings
+  /** Attributes of telemetry that its exporter would take for settings: nobody who sends may give it any. */
+  readonly obeys?: readonly string[]
   /** What its queue does otherwise than the others: how large its batches are. */
   readonly batch?: Settings
   /** Where what is counted about traces becomes metrics of the same destination: the type of a connector. */

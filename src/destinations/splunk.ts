@@ -102,6 +102,8 @@ export const splunk = kind<Splunk>({
       ...(settings.sourcetype !== undefined && {sourcetype: settings.sourcetype}),
       ...(settings.ca !== undefined && {tls: {ca_pem: settings.ca}}),
     },
+    // one of them anywhere in a batch, and the whole batch is refused or goes elsewhere
+    obeys: ['com.splunk.hec.access_token', 'com.splunk.index'],
   }),
   at: collectorOf,
   tlsAt: ({endpoint}) => (hasTls(endpoint) ? hostPort(endpoint) : undefined),

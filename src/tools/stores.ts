@@ -74,6 +74,24 @@ export const countLinesLoki = async (http: Http, base: string, query: string, {f
   return answer && Number(answer.data.result[0]?.value[1] ?? 0)
 }
 
+/** One element of a range query's matrix: what a series was at its times, in ms, oldest first. */
+export type Series = {readonly labels: Readonly<Record<string, string>>; readonly values: readonly (readonly [ms: number, value: number])[]}
+
+/** The samples of every series that a selector names, of the last so many seconds; undefined when Prometheus does not answer. */
+export const seriesPrometheus = async (
+  http: Http,
+  base: string,
+  selector: string,
+  seconds: number,
+): Promise<readonly Series[] | undefined> => {
+  type Answer = {data: {result: {metric: Record<string, string>; values: [number, string][]}[]}}
+  const answer = await json<Answer>(http, `${base}/api/v1/query?query=${encodeURIComponent(`${selector}[${seconds}s]`)}`, patientMs)
+  return answer?.data.result.map(({metric, values}) => ({
+    labels: metric,
+    values: values.map(([second, value]) => [Math.round(second * 1000), Number(value)]),
+  }))
+}
+
 /** At most `limit` log lines; undefined when Loki does not answer. */
 export const linesLoki = async (
   http: Http,
