@@ -98,14 +98,18 @@ const checked = (text: string): string => {
 /** The text with one more edge; every other byte stays. LKO-1002 where the edge does not fit into the fleet. */
 export const addEdge = (text: string, edge: EdgeInput): string => checked(added(text, 'edges', [edgeEntry(edge)]))
 
-/** The text with one more destination; every other byte stays. LKO-1002 where it is none. */
-export const addDestination = (text: string, destination: DestinationInput): string => checked(added(text, 'destinations', [destination]))
-
-/** Takes the lines of one item away; of the comments, those in it. A list that was its only item becomes an empty one. */
-const outOfBlock = (text: string, list: YAMLSeq, at: number, colon: number): string => {
+/** Where an item of a list of lines stands: its lines, and the comments in it. */
+const linesOf = (text: string, list: YAMLSeq, at: number): {readonly from: number; readonly to: number; readonly indent: number} => {
   const token = list.srcToken?.type === 'block-seq' ? list.srcToken : undefined
   const dash = token?.items.flatMap(({start}) => start.filter(({type}) => type === 'seq-item-ind'))[at]?.offset ?? 0
-  const left = splice(text, text.lastIndexOf('\n', dash) + 1, endOfLines(text, endOf(list.items[at]), token?.indent ?? 0), '')
+  const indent = token?.indent ?? 0
+  return {from: text.lastIndexOf('\n', dash) + 1, to: endOfLines(text, endOf(list.items[at]), indent), indent}
+}
+
+/** Takes the lines of one item away. A list that was its only item becomes an empty one. */
+const outOfBlock = (text: string, list: YAMLSeq, at: number, colon: number): string => {
+  const {from, to} = linesOf(text, list, at)
+  const left = splice(text, from, to, '')
   return list.items.length === 1 ? splice(left, colon, colon, ' []') : left
 }
 
@@ -115,14 +119,36 @@ const outOfFlow = (text: string, {items: all}: YAMLSeq, at: number): string => {
   return splice(text, from, after === undefined ? endOf(all[at]) : startOf(after), '')
 }
 
-const without = (text: string, listed: List, name: string): string => {
+type Found = {readonly list: YAMLSeq; readonly at: number; readonly colon: number; readonly isJson: boolean}
+
+/** The item of that name, and the colon before its list; undefined where there is none. */
+const found = (text: string, listed: List, name: string): Found | undefined => {
   const at = parseFleet(text, shownName)[listed].findIndex((entry) => entry.name === name)
   const {contents: root} = parseDocument(text, {keepSourceTokens: true})
   const pair = isMap(root) ? root.items.find(({key}) => isScalar(key) && key.value === listed) : undefined
-  if (at === -1 || !isSeq(pair?.value)) return text
-  const list = pair.value
+  if (at === -1 || !isMap(root) || !isSeq(pair?.value)) return undefined
   const colon = pair.srcToken?.sep?.find(({type}) => type === 'map-value-ind')?.offset ?? 0
+  return {list: pair.value, at, colon, isJson: root.flow === true}
+}
+
+const without = (text: string, listed: List, name: string): string => {
+  const item = found(text, listed, name)
+  if (!item) return text
+  const {list, at, colon} = item
   return checked(list.flow ? outOfFlow(text, list, at) : outOfBlock(text, list, at, colon + 1))
+}
+
+const exchanged = (text: string, {list, at, isJson}: Found, entry: object): string => {
+  if (list.flow) return splice(text, startOf(list.items[at]), endOf(list.items[at]), asFlow(entry, isJson))
+  const {from, to, indent} = linesOf(text, list, at)
+  const newline = text.includes('\r\n') ? '\r\n' : '\n'
+  return splice(text, from, to, items([entry], indent).replaceAll('\n', newline))
+}
+
+/** The text with this destination, in the place of the one of its name where there is one; every other byte stays. LKO-1002 where it is none. */
+export const withDestination = (text: string, destination: DestinationInput): string => {
+  const there = found(text, 'destinations', destination.name)
+  return checked(there ? exchanged(text, there, destination) : added(text, 'destinations', [destination]))
 }
 
 /** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */

@@ -6,7 +6,7 @@ import {exporterOf, kindOf, signalsOf} from '../destinations/index.ts'
 import type {Secrets} from '../destinations/kind.ts'
 import {areKept, secretsWritten} from '../destinations/secrets.ts'
 import {LkeobsError} from '../errors.ts'
-import {addDestination, withoutDestination} from '../fleet/edit.ts'
+import {withDestination} from '../fleet/edit.ts'
 import {type FleetFile, parseFleet} from '../fleet/load.ts'
 import type {Destination, DestinationInput} from '../fleet/schema.ts'
 import {duration} from '../output.ts'
@@ -34,7 +34,7 @@ export type DestinationAdd = {
 const textWith = ({text, file}: FleetFile, input: DestinationInput, destination: Destination): string => {
   const there = parseFleet(text, file).destinations.find(({name}) => name === destination.name)
   if (JSON.stringify(there) === JSON.stringify(destination)) return text
-  return addDestination(there ? withoutDestination(text, destination.name) : text, input)
+  return withDestination(text, input)
 }
 
 /** The fleet as another text of its file describes it. */

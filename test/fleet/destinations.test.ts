@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest'
 import {exporterOf, kindOf, shownBy, signalsOf} from '../../src/destinations/index.ts'
-import {addDestination, addEdge, newLabFleet, withoutDestination} from '../../src/fleet/edit.ts'
+import {withDestination, addEdge, newLabFleet, withoutDestination} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 
 const lab = newLabFleet({edges: 1})
@@ -104,7 +104,7 @@ describe('edits keep every other byte', () => {
   }
 
   test('added at the end, and taken out again', () => {
-    const added = addDestination(lab, input)
+    const added = withDestination(lab, input)
     expect(added).toBe(
       `${lab}destinations:\n  - name: corp\n    otlp: {endpoint: https://otlp.example:4317, header: authorization}\n    signals: [logs]\n    where: {edge: [edge-1]}\n`,
     )
@@ -114,7 +114,7 @@ describe('edits keep every other byte', () => {
 
   test('one among others, with their comments', () => {
     const text = withText(`  # the first\n  - {name: a, ${splunk}} # of theirs\n`)
-    const added = addDestination(text, input)
+    const added = withDestination(text, input)
     expect(added.startsWith(text)).toBe(true)
     expect(withoutDestination(added, 'corp')).toBe(text)
     expect(withoutDestination(added, 'a').split('\n')).not.toContain('  - {name: a')
@@ -122,8 +122,30 @@ describe('edits keep every other byte', () => {
     expect(parseFleet(addEdge(added, edge), 'x').destinations).toHaveLength(2)
   })
 
+  test('changed in its place', () => {
+    const text = withText(`  # the first\n  - {name: corp, ${splunk}}\n  # the second\n  - {name: b, ${splunk}} # of theirs\n`)
+    const changed = withDestination(text, input)
+    expect(parseFleet(changed, 'x').destinations.map(({name}) => name)).toEqual(['corp', 'b'])
+    expect(changed.split('\n').filter((line) => !text.split('\n').includes(line))).toEqual([
+      '  - name: corp',
+      '    otlp: {endpoint: https://otlp.example:4317, header: authorization}',
+      '    signals: [logs]',
+      '    where: {edge: [edge-1]}',
+    ])
+    expect(changed).toContain('  # the first\n  - name: corp\n')
+    expect(changed).toContain(`  # the second\n  - {name: b, ${splunk}} # of theirs\n`)
+    expect(withDestination(changed, input)).toBe(changed)
+    const flow = `${lab}destinations: [{name: corp, ${splunk}}, {name: b, ${splunk}}]\n`
+    expect(withDestination(flow, input)).toBe(
+      flow.replace(
+        /\{name: corp, .*?\}\}/,
+        '{name: corp, otlp: {endpoint: https://otlp.example:4317, header: authorization}, signals: [logs], where: {edge: [edge-1]}}',
+      ),
+    )
+  })
+
   test('a file in JSON stays one', () => {
     const json = JSON.stringify({apiVersion: 'lkeobs/v1', fleet: 'f', hub: {name: 'h', platform: {kubernetes: {context: 'c'}}}})
-    expect(JSON.parse(addDestination(json, input))).toMatchObject({destinations: [input]})
+    expect(JSON.parse(withDestination(json, input))).toMatchObject({destinations: [input]})
   })
 })

@@ -39,16 +39,20 @@ export default class DestRemove extends LkeobsCommand {
       flags,
       async (those) => {
         const opened = await this.fleet(flags, those, ways)
-        return destRemove({fleet: opened, name, drainMs: drainSeconds * 1000, left: (left) => (items = left), ways}, those)
+        return destRemove({fleet: opened, name, drainMs: drainSeconds * 1000, left: (found) => (items = found), ways}, those)
       },
       {
         lock: lockOf(fleet.file.folder),
         after: async (steps) => ({
           schema: 'lkeobs/dest-remove/v1',
           data: {destination: name, left: items, steps},
-          text: `${fleet.hub.name} sends nothing to ${name}; ${items === 0 ? 'its queue was empty' : `${count(items, 'item')} that waited for it ${items === 1 ? 'was' : 'were'} given up`}.\n${nextCommands(['lkeobs dest list'])}`,
+          text: `${fleet.hub.name} sends nothing to ${name}${steps.every(({state}) => state === 'already so') ? ', and did not before' : left(items)}.\n${nextCommands(['lkeobs dest list'])}`,
         }),
       },
     )
   }
 }
+
+/** What became of the items that waited. */
+const left = (items: number): string =>
+  items === 0 ? '; its queue was empty' : `; ${count(items, 'item')} that waited for it ${items === 1 ? 'was' : 'were'} given up`
