@@ -88,7 +88,7 @@ test('a subresource is asked for as kubectl wants it', () => {
   expect(missingOf([access])).toEqual([{line: 'in lkeobs: create pods/exec', first: access}])
 })
 
-describe.skipIf(packaged === undefined)('against the charts as they are published', () => {
+describe.skipIf(packaged === undefined)(`against the charts as they are published${packaged === undefined ? ' (skipped: LKEOBS_CHARTS is not set)' : ''}`, () => {
   const manifests = new Map<string, readonly KubeObject[]>()
 
   beforeAll(async () => {
