@@ -167,7 +167,7 @@ test.for([
     program: 'loki',
     args: ['-x'],
     files: {'loki.yaml': 'x: 1\n'},
-    ready: async () => false,
+    ready: async () => 'it has not said so',
   })
   const failure = await run({command: 'hub init', title: '', steps: [step]}, 'silent').catch((error: unknown) => error)
   expect(failure).toMatchObject({code: 'LKO-3003', oclif: {exit: 5}, next: expect.arrayContaining([`less ${folder}/hub/logs/loki.log`])})
