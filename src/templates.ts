@@ -81,6 +81,7 @@ export type ValuesTemplates = {
     readonly args: readonly string[]
     readonly image: object
     readonly config: object
+    readonly envs: readonly object[]
     readonly otlp: object
     readonly otlpHttp: object
     readonly otlpCluster: object

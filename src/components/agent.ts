@@ -1,5 +1,6 @@
 import {literal} from '../collector/config.ts'
 import {agentConfig, closedAgentConfig} from '../collector/agent.ts'
+import {goRuntime} from '../collector/durable.ts'
 
 import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
@@ -54,6 +55,7 @@ export const agent = (at: Place, {edge, gateway, logs, closed = false}: LocalAge
     ),
   },
   restartOn: [hubCaFile, credentialFile],
+  variables: goRuntime,
   ...(!closed && {url: `http://${at.address('http')}`}),
   ready: answers(`http://${at.address('health')}`),
 })
@@ -74,6 +76,12 @@ const node: Mounts = {
     {name: 'queue', mountPath: mounts.queue},
   ],
 }
+
+/** The node that it is on, as its configuration asks for it. */
+const nodeEnvs = [
+  {name: 'K8S_NODE_NAME', valueFrom: {fieldRef: {fieldPath: 'spec.nodeName'}}},
+  {name: 'K8S_NODE_IP', valueFrom: {fieldRef: {fieldPath: 'status.hostIP'}}},
+]
 
 const reads = ['get', 'list', 'watch']
 
@@ -104,7 +112,7 @@ export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Relea
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', config, args: gates, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
+    ...collectorValues({name: 'agent', config, args: gates, envs: nodeEnvs, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

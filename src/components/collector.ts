@@ -1,3 +1,4 @@
+import {goRuntime} from '../collector/durable.ts'
 import {mounts, ports, secretOf} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
 import {imageOf} from './charts.ts'
@@ -102,6 +103,8 @@ export const collectorValues = (collector: {
   readonly config: object
   /** Beside its configuration. */
   readonly args?: readonly string[]
+  /** Variables of its own. */
+  readonly envs?: readonly object[]
   /** Whether its Service takes OTLP from workloads. */
   readonly takesOtlp: boolean
   /** Whether it is given a token for the API server. */
@@ -115,6 +118,7 @@ export const collectorValues = (collector: {
     image: {repository: `${registry}/${repository}`, tag, pullPolicy: 'IfNotPresent'},
     args: forTpl(collector.args ?? []),
     config: forTpl(collector.config),
+    envs: [...Object.entries(goRuntime).map(([name, value]) => ({name, value})), ...(collector.envs ?? [])],
     otlp: collector.takesOtlp ? open(ports.otlpGrpc) : closed,
     otlpHttp: collector.takesOtlp ? open(ports.otlpHttp) : closed,
     otlpCluster: collector.takesOtlp ? open(ports.otlpCluster) : closed,

@@ -14,6 +14,8 @@ export type Component = {
   readonly files: Readonly<Record<string, string>>
   /** Files handed to it that it reads only when it starts: a change restarts it too. */
   readonly restartOn?: readonly string[]
+  /** Variables of its environment; a change restarts it. Nothing secret. */
+  readonly variables?: Readonly<Record<string, string>>
   /** What it is told beside its files, and nowhere else: another version restarts it. */
   readonly environment?: () => Promise<Environment>
   /** What its log says when its very first start was cut off, and the folder of its own to remove before it starts anew. */

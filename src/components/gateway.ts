@@ -1,4 +1,5 @@
 import {literal} from '../collector/config.ts'
+import {goRuntime} from '../collector/durable.ts'
 import {graceMs} from '../collector/destinations.ts'
 import {gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
 
@@ -49,6 +50,7 @@ export const gateway = (at: Place, {hub, stores, asks, destinations, environment
       ),
     ),
   },
+  variables: goRuntime,
   ...(environment && {environment}),
   url: `https://${at.address('otlp')}`,
   ready: answers(`http://${at.address('health')}`),
@@ -76,10 +78,9 @@ export type GatewayReleaseWish = {
 export type SecretKey = {readonly name: string; readonly key: string}
 
 /** What a gateway with destinations has beside the others: it ends before its feeds give anything up, and another secret makes other pods. */
-const toldValues = ({variables, version}: NonNullable<GatewayReleaseWish['told']>): Record<string, unknown> => ({
+const toldValues = ({version}: NonNullable<GatewayReleaseWish['told']>): Record<string, unknown> => ({
   terminationGracePeriodSeconds: graceMs / 1000,
   podAnnotations: {'lkeobs/destinations': digestOf(version)},
-  extraEnvs: Object.entries(variables).map(([name, secretKeyRef]) => ({name, valueFrom: {secretKeyRef}})),
 })
 
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
@@ -89,7 +90,14 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
   namespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'gateway', config, takesOtlp: false, speaksToKubernetes: false, hasLeaf: true}),
+    ...collectorValues({
+      name: 'gateway',
+      config,
+      envs: Object.entries(told?.variables ?? {}).map(([name, secretKeyRef]) => ({name, valueFrom: {secretKeyRef}})),
+      takesOtlp: false,
+      speaksToKubernetes: false,
+      hasLeaf: true,
+    }),
     ...renderValues('gateway.yaml', {
       user: collectorUser.own,
       replicas,

@@ -24,7 +24,7 @@ const limits: Readonly<Record<Signal, {readonly perWorker: number; readonly work
 }
 
 /** No process lives longer, so that generators whose lkeobs was killed end by themselves, and the cost of unique series stays small. */
-const longestShiftSeconds = 10
+const longestShiftSeconds = 5
 
 /** A worker sends what it has made after this time, or before. Larger requests come in bursts, smaller ones each cost a write to disk. */
 const heldSeconds = 1

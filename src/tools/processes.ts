@@ -25,7 +25,7 @@ export type Launch = {
   readonly folder: string
   readonly log: string
   /** What it alone is told, beside what every process is. */
-  readonly env?: Readonly<Record<string, Secret>> | undefined
+  readonly env?: Readonly<Record<string, string | Secret>>
 }
 
 export type Processes = {
@@ -111,7 +111,14 @@ const start = async (launch: Launch): Promise<void> => {
       const child = spawn('/bin/sh', ['-c', selfRecording, 'sh', launch.record, launch.wish, launch.file, ...launch.args], {
         cwd: launch.folder,
         detached: true,
-        env: {PATH, HOME, LANG, ...Object.fromEntries(Object.entries(launch.env ?? {}).map(([name, value]) => [name, value.reveal()]))},
+        env: {
+          PATH,
+          HOME,
+          LANG,
+          ...Object.fromEntries(
+            Object.entries(launch.env ?? {}).map(([name, value]) => [name, typeof value === 'string' ? value : value.reveal()]),
+          ),
+        },
         stdio: ['ignore', log.fd, log.fd],
       })
       await once(child, 'spawn')

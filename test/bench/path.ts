@@ -181,6 +181,10 @@ const cpuOf = async ({pid}: ChildProcess) => {
   return {user: Number(fields[11]) / 100, system: Number(fields[12]) / 100}
 }
 
+/** Resident memory at most, MiB (proc(5): VmHWM, in kB). */
+const mostMemory = async ({pid}: ChildProcess): Promise<number> =>
+  Number(/VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+
 const accepted = async (port: number): Promise<number> => {
   const counters = await readCounters(tools.http, `http://127.0.0.1:${port}/metrics`)
   const names = signals.map((signal) => `otelcol_receiver_accepted_${counted[signal]}`)
@@ -249,6 +253,7 @@ const measure = async (side: Side) => {
   await Promise.all(load.map(async (child) => child.exitCode ?? (await once(child, 'exit'))))
   await sleep(2000)
   const after = {agent: await cpuOf(agent), gateway: await cpuOf(gateway)}
+  const memory = {agent: await mostMemory(agent), gateway: await mostMemory(gateway)}
   const items = {agent: await accepted(firstPort + 2), gateway: await accepted(firstPort + 12)}
   await ended(agent)
   await ended(gateway)
@@ -258,6 +263,7 @@ const measure = async (side: Side) => {
     ((after[of].user - before[of].user + after[of].system - before[of].system) / items.gateway) * 1e6
   return {
     items,
+    memory,
     agent: cost('agent'),
     gateway: cost('gateway'),
     both: cost('agent') + cost('gateway'),
@@ -274,7 +280,7 @@ for (let round = 1; round <= rounds; round += 1)
     const result = await measure(side)
     results.get(side)?.push(result)
     console.error(
-      `${round} ${side.padEnd(24)} ${result.items.agent} in, ${result.items.gateway} through; µs CPU an item: agent ${result.agent.toFixed(2)}, gateway ${result.gateway.toFixed(2)}, both ${result.both.toFixed(2)}, of it in the kernel ${result.system.toFixed(2)}`,
+      `${round} ${side.padEnd(24)} ${result.items.agent} in, ${result.items.gateway} through; µs CPU an item: agent ${result.agent.toFixed(2)}, gateway ${result.gateway.toFixed(2)}, both ${result.both.toFixed(2)}, of it in the kernel ${result.system.toFixed(2)}; MiB at most: agent ${result.memory.agent.toFixed(0)}, gateway ${result.memory.gateway.toFixed(0)}`,
     )
   }
 const base = results.get('bare')

@@ -88,38 +88,41 @@ test('a subresource is asked for as kubectl wants it', () => {
   expect(missingOf([access])).toEqual([{line: 'in lkeobs: create pods/exec', first: access}])
 })
 
-describe.skipIf(packaged === undefined)(`against the charts as they are published${packaged === undefined ? ' (skipped: LKEOBS_CHARTS is not set)' : ''}`, () => {
-  const manifests = new Map<string, readonly KubeObject[]>()
+describe.skipIf(packaged === undefined)(
+  `against the charts as they are published${packaged === undefined ? ' (skipped: LKEOBS_CHARTS is not set)' : ''}`,
+  () => {
+    const manifests = new Map<string, readonly KubeObject[]>()
 
-  beforeAll(async () => {
-    const place = await locate(programOf('helm'), createShell())
-    if (!('file' in place)) throw new Error(place.why)
-    const helm = createHelm({shell: createShell(), program: async () => place.file})(undefined)
-    for (const [key, release] of Object.entries(releases)) {
-      const {name, namespace, chart, values} = release
-      const text = await helm.template({name, namespace, values, chart: {file: packageOf(chart)}, file: ''}, 'v1.37.2')
-      manifests.set(key, manifestOf<KubeObject>(text))
-    }
-  }, 180_000)
+    beforeAll(async () => {
+      const place = await locate(programOf('helm'), createShell())
+      if (!('file' in place)) throw new Error(place.why)
+      const helm = createHelm({shell: createShell(), program: async () => place.file})(undefined)
+      for (const [key, release] of Object.entries(releases)) {
+        const {name, namespace, chart, values} = release
+        const text = await helm.template({name, namespace, values, chart: {file: packageOf(chart)}, file: ''}, 'v1.37.2')
+        manifests.set(key, manifestOf<KubeObject>(text))
+      }
+    }, 180_000)
 
-  test.for(Object.keys(releases))('%s brings nothing whose permission is not asked for', (key) => {
-    const release = releases[key]
-    if (!release) throw new Error(key)
-    const role = /^(agent|scraper|dcgm|opentelemetry-operator)/.test(release.name) ? 'edge' : 'hub'
-    const all = needed({...plain, ...everything, role, instrumentation: role === 'edge'})
-    const objects = (manifests.get(key) ?? []).filter(({metadata}) => !/delete/.test(metadata.annotations?.['helm.sh/hook'] ?? ''))
-    expect(objects.length).toBeGreaterThan(0)
-    const clusterWide = /^(Cluster|CustomResource|Validating|Mutating)/
-    const lacking = objects.filter((object) => {
-      const [resource = ''] = resourceOf(object).replace(/^\w+/, plural).split('.')
-      const at = clusterWide.test(object.kind) ? undefined : (object.metadata.namespace ?? release.namespace)
-      return !['get', 'create', 'patch'].every((verb) =>
-        has(all, {resource, group: groupOf(object), verb, ...(at !== undefined && {namespace: at})}),
-      )
+    test.for(Object.keys(releases))('%s brings nothing whose permission is not asked for', (key) => {
+      const release = releases[key]
+      if (!release) throw new Error(key)
+      const role = /^(agent|scraper|dcgm|opentelemetry-operator)/.test(release.name) ? 'edge' : 'hub'
+      const all = needed({...plain, ...everything, role, instrumentation: role === 'edge'})
+      const objects = (manifests.get(key) ?? []).filter(({metadata}) => !/delete/.test(metadata.annotations?.['helm.sh/hook'] ?? ''))
+      expect(objects.length).toBeGreaterThan(0)
+      const clusterWide = /^(Cluster|CustomResource|Validating|Mutating)/
+      const lacking = objects.filter((object) => {
+        const [resource = ''] = resourceOf(object).replace(/^\w+/, plural).split('.')
+        const at = clusterWide.test(object.kind) ? undefined : (object.metadata.namespace ?? release.namespace)
+        return !['get', 'create', 'patch'].every((verb) =>
+          has(all, {resource, group: groupOf(object), verb, ...(at !== undefined && {namespace: at})}),
+        )
+      })
+      expect(lacking.map(({kind, metadata}) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`)).toEqual([])
     })
-    expect(lacking.map(({kind, metadata}) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`)).toEqual([])
-  })
-})
+  },
+)
 
 const plural = (kind: string): string => (kind.endsWith('y') ? `${kind.slice(0, -1)}ies` : kind.endsWith('s') ? `${kind}es` : `${kind}s`)
 const groupOf = ({apiVersion}: KubeObject): string => (apiVersion.includes('/') ? (apiVersion.split('/')[0] ?? '') : '')

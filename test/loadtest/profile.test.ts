@@ -84,7 +84,7 @@ describe('generators', () => {
   test('say whose run an item is of, and none lives longer than a shift', async () => {
     const [metrics, logs, traces] = planned(await readProfile('smoke', createFiles()), [{name: 'edge-1', otlpGrpc: '127.0.0.1:4317'}])
     expect(metrics).toMatchInlineSnapshot(
-      `"telemetrygen metrics --otlp-endpoint 127.0.0.1:4317 --otlp-insecure --workers 2 --rate 250.000 --duration 10000ms --batch-size 250 --allow-export-failures --service lkeobs-loadtest --otlp-metric-name lkeobs.loadtest --unique-timeseries --otlp-attributes 'service.instance.id="edge-1-0-0"' --telemetry-attributes 'deployment.environment.name="loadtest"' --telemetry-attributes 'http.route="/api/orders"' --telemetry-attributes 'lkeobs.run="‹run›"'"`,
+      `"telemetrygen metrics --otlp-endpoint 127.0.0.1:4317 --otlp-insecure --workers 2 --rate 250.000 --duration 5000ms --batch-size 250 --allow-export-failures --service lkeobs-loadtest --otlp-metric-name lkeobs.loadtest --unique-timeseries --otlp-attributes 'service.instance.id="edge-1-0-0"' --telemetry-attributes 'deployment.environment.name="loadtest"' --telemetry-attributes 'http.route="/api/orders"' --telemetry-attributes 'lkeobs.run="‹run›"'"`,
     )
     expect(logs).toContain('telemetrygen logs ')
     expect(traces).toContain('--child-spans 9')

@@ -91,9 +91,10 @@ describe('dest add', () => {
     const world = await worldWithHub()
     await world.play(adding(world))
     for (const [file, content] of world.files) expect(content, file).not.toContain(token.reveal())
-    const told = [...world.processes.values()].filter(({env}) => env && Object.keys(env).length > 0)
+    const told = [...world.processes.values()].filter(({env}) => Object.values(env ?? {}).some((value) => value instanceof Secret))
     expect(told.map(({record}) => record.slice(world.folder.length))).toEqual(['/hub/run/gateway'])
-    expect(told[0]?.env?.['LKEOBS_DESTINATION_CORP_TOKEN']?.reveal()).toBe(token.reveal())
+    const kept = told[0]?.env?.['LKEOBS_DESTINATION_CORP_TOKEN']
+    expect(kept instanceof Secret && kept.reveal()).toBe(token.reveal())
     expect(JSON.stringify(told)).not.toContain(token.reveal())
     expect(gatewayOf(world)).toContain('token: ${env:LKEOBS_DESTINATION_CORP_TOKEN}')
   })
@@ -231,12 +232,12 @@ hub: {name: hub, platform: {kubernetes: {context: hub}}}
     expect(await gatewayRuns()).toBe('')
     const first = await told()
     expect(first).toMatchObject({
-      extraEnvs: [
+      extraEnvs: expect.arrayContaining([
         {
           name: 'LKEOBS_DESTINATION_CORP_TOKEN',
           valueFrom: {secretKeyRef: {name: 'gateway-destination-corp-token', key: 'destination-corp-token'}},
         },
-      ],
+      ]),
       terminationGracePeriodSeconds: 3,
     })
     expect(await hub.read('gateway', 'destination-corp-token')).toBe(token.reveal())

@@ -35,7 +35,7 @@ export const checkSpace = async (folder: string, neededBytes: number, files: Pic
 const wishOf = async ({place, tools}: Local, program: string, component: Component): Promise<string> => {
   const {file} = place(component.name)
   const handed = await Promise.all((component.restartOn ?? []).map((name) => tools.files.read(file(name))))
-  const told = component.environment === undefined ? [] : [(await component.environment()).version]
+  const told = [component.variables, (await component.environment?.())?.version].filter((each) => each !== undefined)
   return createHash('sha256')
     .update(JSON.stringify([program, component.args, component.files, handed, ...told]))
     .digest('hex')
@@ -74,7 +74,7 @@ export const runs = (local: Local, component: Component): Step => {
     const {folder, file} = local.place(component.name)
     for (const [name, content] of Object.entries(component.files)) await files.write(file(name), content)
     const executable = await program(component.program)
-    const env = (await component.environment?.())?.values
+    const env = {...component.variables, ...(await component.environment?.())?.values}
     await processes.start({
       record,
       wish: await wishOf(local, executable, component),
