@@ -117,7 +117,7 @@ export const measuring = async ({tools: {processes, shell}, hub, edges, targets}
   const looking = (async () => {
     for (let due = Date.now(); !over.signal.aborted;) {
       due = Math.max(due + everyMs, Date.now())
-      await sleep(due - Date.now(), undefined, {signal: over.signal}).catch(() => undefined)
+      await sleep(Math.max(0, due - Date.now()), undefined, {signal: over.signal}).catch(() => undefined)
       await look()
     }
   })()
