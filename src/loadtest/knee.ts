@@ -13,6 +13,9 @@ const reached = 0.95
 const slower = 2
 const quickMs = 1000
 
+/** From this share of the processors on, on average over the window, whoever wants one waits for it. */
+const busy = 0.85
+
 /** The queues of which nothing is sent on faster than it comes: the least of the last third is above the most of the first. */
 const growing = ({timeline, warmUpSeconds, windowSeconds}: Repetition): readonly string[] =>
   timeline.queues.flatMap(({name, values}) => {
@@ -53,7 +56,7 @@ const saturatedAt = (step: Repetition, cores: number): string => {
   const refusing = step.hops.find(({failed, enqueueFailed, refused}) => (failed ?? 0) + (enqueueFailed ?? 0) + (refused ?? 0) > 0)
   const [queue] = growing(step)
   if (refusing) return `${hopName(refusing)} refused or dropped ${refusing.signal}`
-  if (used > cores * 0.9 && most)
+  if (used > cores * busy && most)
     return `the processors: ${used.toFixed(2)} of ${cores} cores in use, most by ${most.process} (${most.cores.toFixed(2)})`
   if (queue !== undefined) return `the queue of ${queue}`
   const short = signals.find((signal) => step.signals[signal].generated < step.signals[signal].offered * reached)

@@ -1,7 +1,7 @@
 /**
  * What the path from an agent to its gateway costs: CPU per item of the rendered configuration (mutual TLS, credential, queue on
  * disk with fsync, compression), beside a bare pair (plain, no queue, no compression), under the same load, in turns.
- * `npm run bench:path -- [--rounds 3] [--seconds 15] [--batch 500] [--env GOGC=400]`, the last for the rendered sides alone.
+ * `npm run bench:path -- [--rounds 3] [--seconds 15] [--batch 500] [--env GOGC=100]`, the last for the rendered sides alone.
  */
 import {spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
@@ -12,6 +12,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {parseArgs} from 'node:util'
 import {agentConfig} from '../../src/collector/agent.ts'
 import {type CollectorConfig, counted, literal, type Settings, signals} from '../../src/collector/config.ts'
+import {goRuntime, queueStorage} from '../../src/collector/durable.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
 import {ownTelemetry} from '../../src/collector/telemetry.ts'
 import {toYaml} from '../../src/templates.ts'
@@ -141,13 +142,15 @@ const toNothing = ({agent, gateway}: Pair): Pair => ({
   },
 })
 
-/** The same without waiting for the disk. */
-const withoutFsync = (pair: Pair): Pair => JSON.parse(JSON.stringify(pair).replaceAll('"fsync":true', '"fsync":false')) as Pair
+/** The same with another word in its place, wherever that stands. */
+const changed = (pair: Pair, word: string, other: string): Pair => JSON.parse(JSON.stringify(pair).replaceAll(word, other)) as Pair
 
 const sides = {
   bare,
   rendered: () => toNothing(rendered('nothing')),
-  'rendered, no fsync': () => withoutFsync(toNothing(rendered('no-fsync'))),
+  'rendered, no fsync': () => changed(toNothing(rendered('no-fsync')), '"fsync":true', '"fsync":false'),
+  'rendered, queue in memory': () => changed(toNothing(rendered('memory')), `"storage":"${queueStorage}",`, ''),
+  'rendered, not compressed': () => changed(toNothing(rendered('plain')), '"compression":"zstd"', '"compression":"none"'),
   'rendered, stores queued': () => rendered('stores'),
 } as const satisfies Record<string, () => Pair>
 type Side = keyof typeof sides
@@ -241,7 +244,7 @@ const given = Object.fromEntries(values.env.map((pair) => pair.split('=', 2) as 
 
 const measure = async (side: Side) => {
   const pair = sides[side]()
-  const mine = side === 'bare' ? process.env : {...process.env, ...given}
+  const mine = side === 'bare' ? process.env : {...process.env, ...goRuntime, ...given}
   const sink = side === 'rendered, stores queued' ? await start('sink', sinkConfig(), process.env) : undefined
   const gateway = await start(`${side}-gateway`, pair.gateway, mine)
   const agent = await start(`${side}-agent`, pair.agent, mine)
