@@ -27,7 +27,7 @@ const limits: Readonly<Record<Signal, {readonly perWorker: number; readonly work
 const longestShiftSeconds = 5
 
 /** A worker sends what it has made after this time, or before. Larger requests come in bursts, smaller ones each cost a write to disk. */
-const heldSeconds = 1
+const heldSeconds = 2
 
 /** Until something is known of it: a worker does not make up for the ticks it misses while it sends. */
 const firstFactor = 1.1
