@@ -172,7 +172,11 @@ describe('a load', () => {
       status: {containerStatuses: [{name: 'telemetrygen', state: {waiting: {reason: 'ErrImagePull', message}}}]},
     }
     const {objects, generators} = clusterOf({pods: [waiting, waiting]})
-    await expect(generators.run(load, {over: never, onStart})).rejects.toMatchObject({code: 'LKO-3104'})
+    await expect(generators.run(load, {over: never, onStart})).rejects.toMatchObject({
+      code: 'LKO-3104',
+      // the pod is gone when this is read
+      next: ['kubectl --context here -n lkeobs get events --sort-by=.lastTimestamp', 'lkeobs explain LKO-3104'],
+    })
     expect(left(objects)).toEqual([])
   })
 

@@ -1,7 +1,7 @@
 import {setTimeout as sleep} from 'node:timers/promises'
 import {LkeobsError, orElse} from '../../errors.ts'
 import {isTrue} from '../../tools/kube/condition.ts'
-import type {KubeObject, Ref} from '../../tools/kube/kube.ts'
+import type {KubeObject, KubeTarget, Ref} from '../../tools/kube/kube.ts'
 import {kubectl} from '../../tools/kube/kubectl.ts'
 import {typed} from '../../tools/shell.ts'
 import {type Generated, type Load, readTelemetrygen, telemetrygenArgs} from '../../tools/telemetrygen.ts'
@@ -38,6 +38,15 @@ const takesWorkloads = ({spec}: Node): boolean =>
 const isOver = ({status}: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed'
 /** Whether its container was started. */
 const isStarted = (pod: Pod): boolean => isOver(pod) || statusesOf(pod).some(({state}) => state?.running !== undefined)
+
+/** What is to be looked at next must still be there when the Job is gone: events are. */
+const withoutJob = (error: LkeobsError, job: Ref, target: KubeTarget): LkeobsError => {
+  const events = kubectl(target, '-n', namespace, 'get', 'events', '--sort-by=.lastTimestamp')
+  const next = error.next.filter((line) => !line.includes(job.name) && !line.startsWith('lkeobs explain'))
+  return new LkeobsError(error.code, `${error.message}\nThe generators were removed, and the load test has ended.`, {
+    next: [...next, events],
+  })
+}
 
 /** The policy that lets generators reach their agents. It comes with an edge; one that was joined before there was any gets it now. */
 const policy = (): readonly KubeObject[] =>
@@ -78,19 +87,13 @@ export const generatorJobs = (site: Site, otlpGrpc: string): Generators => {
   const watched = async (job: Ref, pods: readonly Pod[], load: Load, since: Date): Promise<void> => {
     if (pods.length >= load.processes && pods.every(isStarted)) return
     const error = await terminal(kube, [job], since)
-    if (error) throw error
+    if (error) throw withoutJob(error, job, kube.target)
     if (Date.now() - since.getTime() < startWithinSeconds * 1000) return
     const waiting = pods
       .filter((pod) => !isStarted(pod))
       .map(({metadata, status}) => `Pod ${namespace}/${metadata.name}: ${status?.phase ?? 'new'}`)
-    throw new LkeobsError(
-      'LKO-9012',
-      [
-        `${cluster}: ${pods.filter(isStarted).length} of ${load.processes} pods of Job ${namespace}/${job.name} were started.`,
-        ...waiting,
-      ].join('\n'),
-      {next: [kubectl(kube.target, '--namespace', namespace, 'describe', 'pods', '--selector', `app.kubernetes.io/instance=${generator}`)]},
-    )
+    const started = `${cluster}: ${pods.filter(isStarted).length} of ${load.processes} pods of Job ${namespace}/${job.name} were started.`
+    throw withoutJob(new LkeobsError('LKO-9012', [started, ...waiting].join('\n')), job, kube.target)
   }
 
   /** Its pods once all have ended, or will no more. */
