@@ -670,6 +670,12 @@ export const catalogue = {
     why: 'A load test measures from rest: every agent and the gateway answer, and nothing waits in a queue. What was found is another picture, in which a loss could not be told from what was there before. Nothing was sent.',
     fix: 'Bring the fleet to rest: `lkeobs status` shows which queue is not empty or who does not answer.',
   },
+  'LKO-9012': {
+    exit: exit.notSettled,
+    title: 'The load generators did not start.',
+    why: 'On Kubernetes generators are pods beside the agents they feed, and these were not started within two minutes. What is known to be final ends a test sooner, with a code of its own; here the cluster went on trying. The generators were removed; what was sent before stays where it is.',
+    fix: 'See what the pods waited for: the commands above. A first run brings the image to the nodes, and the next one has it.',
+  },
 } as const satisfies Record<string, Entry>
 
 export type Code = keyof typeof catalogue

@@ -67,6 +67,16 @@ export type Templates = {
     readonly folder: string
   }
   'kubernetes/objects/canary.yaml': {readonly namespace: string; readonly image: string}
+  'kubernetes/objects/generators.yaml': {
+    readonly namespace: string
+    readonly name: string
+    readonly program: string
+    readonly processes: number
+    readonly deadlineSeconds: number
+    readonly agents: {readonly namespace: string; readonly release: string}
+    readonly image: string
+    readonly args: readonly string[]
+  }
   'kubernetes/objects/instrumentation.yaml': {readonly namespace: string; readonly endpoint: string; readonly resources: object}
 }
 

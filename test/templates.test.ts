@@ -42,6 +42,16 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
   },
   'kubernetes/objects/sweep.yaml': {namespace: 'lkeobs-node', image: odd, above: '/var/lib', folder: odd},
   'kubernetes/objects/canary.yaml': {namespace: 'lkeobs', image: odd},
+  'kubernetes/objects/generators.yaml': {
+    namespace: 'lkeobs',
+    name: 'telemetrygen-1',
+    program: 'telemetrygen',
+    processes: 2,
+    deadlineSeconds: 130,
+    agents: {namespace: 'lkeobs-node', release: 'agent'},
+    image: odd,
+    args: ['logs', odd],
+  },
   'kubernetes/objects/instrumentation.yaml': {namespace: 'lkeobs', endpoint: odd, resources: {limits: {cpu: '1'}}},
 }
 const names = Object.keys(fixtures) as (keyof Templates)[]

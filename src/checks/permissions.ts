@@ -58,6 +58,9 @@ const secretsOperatorKinds =
   'vaultconnections.secrets.hashicorp.com vaultauths.secrets.hashicorp.com vaultdynamicsecrets.secrets.hashicorp.com'
 const instrumentationKinds = 'instrumentations.opentelemetry.io'
 
+/** What makes load for a test is a Job; `edge leave` lists them. */
+const generators = of('jobs.batch', ['get', 'create', 'patch', 'delete'], namespace)
+
 /** What `edge leave` looks for in each namespace, and removes with it. */
 const emptied = (at: string): readonly Access[] => [
   ...of('jobs.batch cronjobs.batch', ['list'], at),
@@ -115,7 +118,7 @@ export const needed = (wish: PermissionWish): readonly Access[] => {
     ...when(secretsOperator, of(secretsOperatorKinds, put, collectorAt)),
     ...when(instrumentation, of(instrumentationKinds, put, namespace)),
     ...when(role === 'edge' && secretsOperator, intoAgents),
-    ...when(role === 'edge', left(wish)),
+    ...when(role === 'edge', generators, left(wish)),
   ]
 }
 

@@ -1,10 +1,7 @@
 import {setTimeout as sleep} from 'node:timers/promises'
 import {type Signal, signals} from '../collector/config.ts'
-import {messageOf} from '../errors.ts'
 import type {EdgeCluster} from '../platforms/platform.ts'
-import type {Tools} from '../tools/index.ts'
-import {typed} from '../tools/shell.ts'
-import {type Generated, type Load, readTelemetrygen, telemetrygenArgs} from '../tools/telemetrygen.ts'
+import type {Load} from '../tools/telemetrygen.ts'
 import type {Profile} from './profile.ts'
 
 /** How what is sent is called, and found again. */
@@ -23,9 +20,6 @@ const limits: Readonly<Record<Signal, {readonly perWorker: number; readonly work
   traces: {perWorker: 500, workers: 2},
 }
 
-/** No process lives longer, so that generators whose lkeobs was killed end by themselves, and the cost of unique series stays small. */
-const longestShiftSeconds = 5
-
 /** A worker sends what it has made after this time, or before. Larger requests come in bursts, smaller ones each cost a write to disk. */
 const heldSeconds = 2
 
@@ -35,16 +29,17 @@ const factorAtMost = 2
 /** A little more than is offered, for the moment in which a process starts. */
 const aimedAt = 1.02
 
-/** The processes for so many items a second: workers of each, and items a second of each worker. */
-export const sizedFor = (signal: Signal, perSecond: number): readonly {readonly workers: number; readonly perWorker: number}[] => {
-  if (perSecond <= 0) return []
-  const {perWorker, workers} = limits[signal]
+/** The processes for so many items a second, as many for each agent, all alike: workers of each, and items a second of each worker. */
+export const sizedFor = (
+  signal: Signal,
+  perSecond: number,
+  agents = 1,
+): {readonly processes: number; readonly workers: number; readonly perWorker: number} => {
+  const {perWorker, workers: most} = limits[signal]
   const all = Math.ceil(perSecond / perWorker)
-  const processes = Math.ceil(all / workers)
-  return Array.from({length: processes}, (_, index) => ({
-    workers: Math.floor((all + index) / processes),
-    perWorker: perSecond / all,
-  }))
+  const processes = Math.ceil(Math.ceil(all / most) / agents) * agents
+  const workers = Math.ceil(all / processes)
+  return {processes, workers, perWorker: perSecond / (processes * workers)}
 }
 
 /** What was made of one signal for one edge. */
@@ -58,28 +53,29 @@ export type Made = {
   readonly complaint: string | undefined
 }
 
-/** Where generators send: the agent of an edge, `host:port` of its OTLP receiver over gRPC. */
-export type Target = {readonly name: string; readonly otlpGrpc: string}
+/** Where load comes from: the generators of an edge, and how many agents share what they send. */
+export type Source = Pick<EdgeCluster, 'name' | 'generators'> & {readonly agents: number}
 
-export const targetsOf = (edges: readonly EdgeCluster[]): Promise<readonly Target[]> =>
-  Promise.all(edges.map(async (edge) => ({name: edge.name, otlpGrpc: await edge.otlpGrpcFromHere()})))
+export const sourcesOf = (edges: readonly EdgeCluster[]): Promise<readonly Source[]> =>
+  Promise.all(edges.map(async ({name, generators}) => ({name, generators, agents: await generators.agents()})))
 
-type Way = {readonly edge: Target; readonly signal: Signal; readonly rate: number}
+type Way = {readonly source: Source; readonly signal: Signal; readonly rate: number}
 
-const waysOf = (profile: Profile, edges: readonly Target[]): readonly Way[] =>
-  edges.flatMap((edge) =>
-    signals.filter((signal) => profile.rates[signal] > 0).map((signal) => ({edge, signal, rate: profile.rates[signal] / edges.length})),
+const waysOf = (profile: Profile, sources: readonly Source[]): readonly Way[] =>
+  sources.flatMap((source) =>
+    signals.filter((signal) => profile.rates[signal] > 0).map((signal) => ({source, signal, rate: profile.rates[signal] / sources.length})),
   )
 
-/** What is asked of the processes of one shift of a way. */
-const loadsOf = (
-  profile: Profile,
-  {edge, signal, rate}: Way,
-  {named, seconds, number, factor}: {readonly named: string; readonly seconds: number; readonly number: number; readonly factor: number},
-): readonly Load[] =>
-  sizedFor(signal, rate).map(({workers, perWorker}, index) => ({
+type Shift = {readonly named: string; readonly seconds: number; readonly number: number; readonly factor: number}
+
+/** What is asked of one shift of a way. */
+const loadOf = (profile: Profile, {source, signal, rate}: Way, {named, seconds, number, factor}: Shift): Load => {
+  const {processes, workers, perWorker} = sizedFor(signal, rate, source.agents)
+  return {
+    name: `${named}-${signal}-${number}`,
     signal,
-    endpoint: edge.otlpGrpc,
+    endpoint: source.generators.otlpGrpc,
+    processes,
     workers,
     perWorker: perWorker * factor,
     seconds,
@@ -88,60 +84,45 @@ const loadsOf = (
     service,
     metric,
     // two shifts may overlap for a moment, and must not write the same series
-    resource: {'service.instance.id': `${edge.name}-${index}-${number % 2}`},
+    instance: `${source.name}-${number % 2}`,
     attributes: {...profile.attributes, 'lkeobs.run': named},
-  }))
+  }
+}
 
 /** The command lines of a first shift, for whoever only wants to see them. */
-export const planned = (profile: Profile, edges: readonly Target[]): readonly string[] =>
-  waysOf(profile, edges)
-    .flatMap((way) =>
-      loadsOf(profile, way, {named: '‹run›', seconds: Math.min(longestShiftSeconds, profile.windowSeconds), number: 0, factor: 1}),
-    )
-    .map((load) => typed({file: 'telemetrygen', args: telemetrygenArgs(load)}))
+export const planned = (profile: Profile, sources: readonly Source[]): readonly string[] =>
+  waysOf(profile, sources).flatMap((way) => {
+    const seconds = Math.min(way.source.generators.shiftSeconds, profile.windowSeconds)
+    return way.source.generators.typed(loadOf(profile, way, {named: '‹run›', seconds, number: 0, factor: 1}))
+  })
 
 export const plannedText = (processes: readonly string[]): string => processes.map((line) => `would run ${line}`).join('\n')
 
 export type GeneratorsWish = {
-  readonly tools: Pick<Tools, 'shell' | 'program'>
   readonly profile: Profile
-  readonly targets: readonly Target[]
+  readonly sources: readonly Source[]
   /** Ends them at once. */
   readonly over: AbortSignal
-  /** Called with the process id of each that is started. */
+  /** Called with the id of each that is a process of this machine. */
   readonly onStart: (pid: number) => void
 }
 
-/** The processes of telemetrygen on this machine, in shifts. What one shift fell short of its rate the later ones make up for. */
-export const generatorsOf = async ({tools, profile, targets, over, onStart}: GeneratorsWish) => {
-  const program = await tools.program('telemetrygen')
-  const factors = new Map<string, number>()
-  const ways = waysOf(profile, targets)
+/** telemetrygen, in shifts. What one shift fell short of its rate the later ones make up for. */
+export const generatorsOf = ({profile, sources, over, onStart}: GeneratorsWish) => {
+  const factors = new Map<Way, number>()
+  const ways = waysOf(profile, sources)
+  // one shift that cannot be started ends all
+  const failed = new AbortController()
+  const ended = AbortSignal.any([over, failed.signal])
 
-  const run = async (load: Load): Promise<Generated> => {
-    const lines: string[] = []
-    const onLine = (line: string) => {
-      if (/ generated\t|exporter failed/.test(line)) lines.push(line)
-    }
-    try {
-      await tools.shell.run({file: program, args: telemetrygenArgs(load), onLine, onStart, signal: over})
-      return readTelemetrygen(lines, load)
-    } catch (error) {
-      const {unsent, complaint} = readTelemetrygen(lines, load)
-      return {made: undefined, unsent, complaint: complaint ?? messageOf(error).split('\n').at(-1)}
-    }
-  }
-
-  const shift = async (way: Way, named: string, seconds: number, number: number, boost: number): Promise<Made> => {
-    const {edge, signal, rate} = way
-    const key = `${edge.name} ${signal}`
-    const factor = Math.min(factorAtMost, (factors.get(key) ?? firstFactor) * boost)
-    const results = await Promise.all(loadsOf(profile, way, {named, seconds, number, factor}).map(run))
+  const shift = async (way: Way, load: Load, factor: number): Promise<Made> => {
+    const {source, signal, rate} = way
+    const results = await source.generators.run(load, {over: ended, onStart})
     const made = results.some((result) => result.made === undefined) ? null : results.reduce((sum, result) => sum + (result.made ?? 0), 0)
-    if (made !== null && made > 0) factors.set(key, Math.min(factorAtMost, Math.max(1, (factor * aimedAt * rate * seconds) / made)))
+    if (made !== null && made > 0) factors.set(way, Math.min(factorAtMost, Math.max(1, (factor * aimedAt * rate * load.seconds) / made)))
     const unsent = results.reduce((sum, result) => sum + result.unsent, 0)
     return {
-      edge: edge.name,
+      edge: source.name,
       signal,
       acknowledged: made === null ? null : made - unsent,
       unsent,
@@ -150,26 +131,37 @@ export const generatorsOf = async ({tools, profile, targets, over, onStart}: Gen
   }
 
   let number = 0
+  // the last two shifts of each way
+  const last = new Map<Way, readonly Promise<unknown>[]>()
   return {
-    /** Sends for so long, every item with this run's name on it. Returns when all of it is sent. */
+    /** Sends for so long, every item with this run's name on it. Returns when all of it is sent. Throws where a generator cannot be started. */
     async send(named: string, seconds: number): Promise<readonly Made[]> {
-      const shifts = Math.ceil(seconds / longestShiftSeconds)
+      const shifts = Math.ceil(seconds / Math.max(...sources.map(({generators}) => generators.shiftSeconds)))
       const each = seconds / shifts
       const startedMs = Date.now()
       const under: Promise<Made>[] = []
       // what the shifts that have ended fell short by, by way
       const short = new Map<Way, number>()
-      const sent = async (way: Way, boost: number): Promise<Made> => {
-        const made = await shift(way, named, each, number, boost)
+      const sent = async (way: Way, wish: Omit<Shift, 'factor'>, boost: number): Promise<Made> => {
+        // the shift before the last has its name: late to start, it is late to end
+        const [, sameName] = last.get(way) ?? []
+        await sameName
+        const factor = Math.min(factorAtMost, (factors.get(way) ?? firstFactor) * boost)
+        const made = await shift(way, loadOf(profile, way, {...wish, factor}), factor)
         if (made.acknowledged !== null) short.set(way, (short.get(way) ?? 0) + way.rate * each - made.acknowledged - made.unsent)
         return made
       }
-      for (let index = 0; index < shifts && !over.aborted; index++) {
+      for (let index = 0; index < shifts && !ended.aborted; index++) {
         const left = (shifts - index) * each
-        for (const way of ways) under.push(sent(way, Math.max(0.9, 1 + (short.get(way) ?? 0) / (way.rate * left))))
+        for (const way of ways) {
+          const one = sent(way, {named, seconds: each, number}, Math.max(0.9, 1 + (short.get(way) ?? 0) / (way.rate * left)))
+          last.set(way, [one.catch(() => failed.abort()), ...(last.get(way) ?? []).slice(0, 1)])
+          under.push(one)
+        }
         number++
-        await sleep(Math.max(0, startedMs + (index + 1) * each * 1000 - Date.now()), undefined, {signal: over}).catch(() => undefined)
+        await sleep(Math.max(0, startedMs + (index + 1) * each * 1000 - Date.now()), undefined, {signal: ended}).catch(() => undefined)
       }
+      await Promise.allSettled(under)
       return Promise.all(under)
     },
   }

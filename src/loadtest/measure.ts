@@ -7,7 +7,6 @@ import type {Tools} from '../tools/index.ts'
 import type {Counters} from '../tools/stores.ts'
 import {costsOf} from './costs.ts'
 import {type Figures, figuresOf, fromGenerators, type Growth, growth, hopsOf, queuesOf, underWay} from './counters.ts'
-import type {Target} from './generators.ts'
 import type {Happening, Hop, Line, Repetition, Timeline} from './result.ts'
 import {wiresOf} from './wires.ts'
 
@@ -43,11 +42,10 @@ export type MeasureWish = {
   readonly tools: Pick<Tools, 'processes' | 'shell'>
   readonly hub: HubCluster
   readonly edges: readonly EdgeCluster[]
-  readonly targets: readonly Target[]
 }
 
 /** Looks at every hop once a second, from now until it is ended. */
-export const measuring = async ({tools: {processes, shell}, hub, edges, targets}: MeasureWish) => {
+export const measuring = async ({tools: {processes, shell}, hub, edges}: MeasureWish) => {
   const startedMs = Date.now()
   const elapsed = () => (Date.now() - startedMs) / 1000
   const rounded = () => Math.round(elapsed() * 10) / 10
@@ -62,7 +60,7 @@ export const measuring = async ({tools: {processes, shell}, hub, edges, targets}
   const collectors = [...agents, gateway]
   const isHere = [hub, ...edges].every((cluster) => cluster.processes !== undefined)
   const costs = await costsOf({processes, hub, edges, happened})
-  const wires = isHere ? wiresOf(shell, targets) : undefined
+  const wires = isHere ? wiresOf(shell, edges) : undefined
   const rates = newLines()
   const queues = newLines()
   let sight: Sight = {rates: {metrics: 0, logs: 0, traces: 0}, waiting: null}

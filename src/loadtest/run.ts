@@ -2,7 +2,7 @@ import {availableParallelism} from 'node:os'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Fleet} from '../clusters.ts'
 import {signals} from '../collector/config.ts'
-import {LkeobsError} from '../errors.ts'
+import {LkeobsError, orElse} from '../errors.ts'
 import {grouped} from '../output.ts'
 import type {EdgeCluster, HubCluster, Stores} from '../platforms/platform.ts'
 import type {Tools} from '../tools/index.ts'
@@ -10,7 +10,7 @@ import {newRun} from '../verify/verify.ts'
 import {balanceOf, latencyOf, together} from './balance.ts'
 import type {Measured} from './compare.ts'
 import {fingerprintOf} from './fingerprint.ts'
-import {generatorsOf, type Made, type Target, targetsOf} from './generators.ts'
+import {generatorsOf, type Made, type Source, sourcesOf} from './generators.ts'
 import {keptOf, type Sought} from './kept.ts'
 import {brokeAt, kneeOf, kneePercents} from './knee.ts'
 import {canariesThrough} from './latency.ts'
@@ -35,7 +35,7 @@ export type LoadTestWish = {
 type Pass = Omit<LoadTestWish, 'fleet' | 'findKnee' | 'version'> & {
   readonly hub: HubCluster
   readonly stores: Stores
-  readonly targets: readonly Target[]
+  readonly sources: readonly Source[]
   readonly title: string
 }
 
@@ -94,10 +94,9 @@ const generatedOf = (made: readonly Made[], measure: Measuring): PerSignal<numbe
     const accepted = measure.accepted(signal)
     const unsent = own.reduce((sum, one) => sum + one.unsent, 0)
     const said = own.reduce<number | null>((sum, {acknowledged}) => (sum === null || acknowledged === null ? null : sum + acknowledged), 0)
-    if (unsent > 0)
-      measure.happened(
-        `${signal}: ${grouped(unsent)} items were not acknowledged: ${own.find(({complaint}) => complaint)?.complaint ?? 'no reason given'}`,
-      )
+    const complaint = own.find((one) => one.complaint !== undefined)?.complaint
+    if (unsent > 0) measure.happened(`${signal}: ${grouped(unsent)} items were not acknowledged: ${complaint ?? 'no reason given'}`)
+    else if (complaint !== undefined) measure.happened(`${signal}: a generator ended before its time: ${complaint}`)
     if (said === null || unsent > 0) return accepted ?? said ?? 0
     // spans that its queue has no room for telemetrygen drops, and counts
     return signal === 'traces' ? Math.min(said, accepted ?? said) : said
@@ -132,8 +131,8 @@ const storedOf = async (
 
 /** One pass over a profile: from rest to rest. */
 const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Repetition | undefined> => {
-  const {tools, hub, edges, targets, stores, profile, over, title} = pass
-  const measure = await measuring({tools, hub, edges, targets})
+  const {tools, hub, edges, sources, stores, profile, over, title} = pass
+  const measure = await measuring({tools, hub, edges})
   const tell = (what: string) => pass.tell(`${title}  ${what}`)
   const watched = (what: string) => {
     const {rates, waiting} = measure.sight()
@@ -147,7 +146,7 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
   }
   try {
     if (isFirst) await checkRest(measure, tell)
-    const generators = await generatorsOf({tools, profile, targets, over, onStart: measure.generator})
+    const generators = generatorsOf({profile, sources, over, onStart: measure.generator})
     await showing('warm-up', profile.warmUpSeconds, generators.send(`${named}-warm`, profile.warmUpSeconds))
     if (
       (await until(
@@ -226,14 +225,18 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
   }
 }
 
-/** Sends a profile through the edges and measures every hop. Throws LKO-9011 where the fleet is not at rest, LKO-4001 without a generator. */
+/**
+ * Sends a profile through the edges and measures every hop. Throws LKO-9011 where the fleet is not at rest, LKO-4001 without a
+ * generator, LKO-3104 to LKO-3108 and LKO-9012 where a cluster does not run one.
+ */
 export const runLoadTest = async ({fleet, findKnee, version, ...wish}: LoadTestWish): Promise<Measured> => {
   const {profile, edges, over} = wish
   const {hub} = fleet
   const run = newRun()
   const startedAt = new Date().toISOString()
   const fingerprint = await fingerprintOf({...fleet, edges}, profile, version)
-  const [stores, targets] = await Promise.all([hub.stores(), targetsOf(edges)])
+  await Promise.all(edges.map(({generators}) => generators.ready()))
+  const [stores, sources] = await Promise.all([hub.stores(), sourcesOf(edges)])
   const passes = findKnee
     ? kneePercents.map((percent) => ({title: `${percent} %`, profile: scaled(profile, percent / 100), percent}))
     : Array.from({length: profile.repetitions}, (_, index) => ({
@@ -243,14 +246,19 @@ export const runLoadTest = async ({fleet, findKnee, version, ...wish}: LoadTestW
       }))
   const repetitions: Repetition[] = []
   const steps: KneeStep[] = []
-  for (const [index, {title, profile: own, percent}] of passes.entries()) {
-    if (over.aborted) break
-    const repetition = await repeated({...wish, hub, stores, targets, title, profile: own}, `${run}-${index + 1}`, index === 0)
-    if (repetition) repetitions.push(repetition)
-    if (!findKnee || !repetition) continue
-    const step = {percent, broke: brokeAt(repetition, repetitions[0] ?? repetition)}
-    steps.push(step)
-    if (step.broke.length > 0) break
+  try {
+    for (const [index, {title, profile: own, percent}] of passes.entries()) {
+      if (over.aborted) break
+      const repetition = await repeated({...wish, hub, stores, sources, title, profile: own}, `${run}-${index + 1}`, index === 0)
+      if (repetition) repetitions.push(repetition)
+      if (!findKnee || !repetition) continue
+      const step = {percent, broke: brokeAt(repetition, repetitions[0] ?? repetition)}
+      steps.push(step)
+      if (step.broke.length > 0) break
+    }
+  } finally {
+    // what cannot be removed now removes itself soon
+    await Promise.all(edges.map(({generators}) => orElse(generators.cleared(), () => undefined)))
   }
   const {name, rates, warmUpSeconds, windowSeconds} = profile
   return {

@@ -1,8 +1,8 @@
 import {toHub} from '../collector/queue.ts'
+import type {EdgeCluster} from '../platforms/platform.ts'
 import type {Shell} from '../tools/shell.ts'
 import type {Counters} from '../tools/stores.ts'
 import {type Wires, wiresTo} from '../tools/wire-bytes.ts'
-import type {Target} from './generators.ts'
 import type {Hop, Wire} from './result.ts'
 
 const toGateway = 'agents → gateway'
@@ -15,8 +15,8 @@ const portOf = (address: string): number => Number(address.slice(address.lastInd
  * Bytes on the wire, TLS and all, as the kernel counts them for each connection of this machine. A connection that ends between two
  * looks takes its last second with it. Exporters say with their counters which port they send to.
  */
-export const wiresOf = (shell: Shell, targets: readonly Target[]) => {
-  const hops = new Map(targets.map(({name, otlpGrpc}) => [portOf(otlpGrpc), {hop: `${toAgent}${name}`, bytes: 0}]))
+export const wiresOf = (shell: Shell, edges: readonly EdgeCluster[]) => {
+  const hops = new Map(edges.map(({name, generators}) => [portOf(generators.otlpGrpc), {hop: `${toAgent}${name}`, bytes: 0}]))
   let seen: Wires = new Map()
   let isSeen = true
 
@@ -44,7 +44,7 @@ export const wiresOf = (shell: Shell, targets: readonly Target[]) => {
     wires(counted: readonly Hop[], generated: number): readonly Wire[] {
       const sent = (wanted: (hop: Hop) => boolean) => counted.filter(wanted).reduce((sum, hop) => sum + (hop.sent ?? 0), 0)
       const itemsOf = (hop: string): number => {
-        if (hop.startsWith(toAgent)) return generated / targets.length
+        if (hop.startsWith(toAgent)) return generated / edges.length
         return sent(
           hop === toGateway ? (each) => each.hop === 'agent' : (each) => each.hop === 'exporter' && hop === `${toStore}${each.name}`,
         )

@@ -4,6 +4,7 @@ import type {ProgramName} from '../programs/catalogue.ts'
 import type {Secret} from '../secret.ts'
 import type {Task, Tell} from '../steps/step.ts'
 import type {Canary} from '../tools/otlp.ts'
+import type {Generated, Load} from '../tools/telemetrygen.ts'
 import type {Counters} from '../tools/stores.ts'
 import type {SealStatus, Vault} from '../tools/vault.ts'
 import type {LeafWish} from '../trust/leaf.ts'
@@ -188,6 +189,27 @@ export type HubCluster = Cluster & {
   knock(token?: Secret): Promise<readonly (number | undefined)[]>
 }
 
+/** What makes load for an edge, from where its workloads are. */
+export type Generators = {
+  /** Where they send, `host:port`: OTLP by gRPC, plain. */
+  readonly otlpGrpc: string
+  /** No load should last longer: generators whose lkeobs was killed end with theirs, and a data point costs them the more the longer they run. */
+  readonly shiftSeconds: number
+  /** How many agents take it in: each gets its share where the processes of a load are a multiple of that. */
+  agents(): Promise<number>
+  /** They can be started. Throws where a program or a permission is missing. */
+  ready(): Promise<void>
+  /**
+   * Sends it to the end, or until `over` is aborted, and says of each process what it made. When it returns none of them sends any
+   * more. `onStart` is called with the id of each that is a process of this machine. Throws where they cannot be started.
+   */
+  run(load: Load, how: {readonly over: AbortSignal; readonly onStart: (pid: number) => void}): Promise<readonly Generated[]>
+  /** None is left, of whatever run. */
+  cleared(): Promise<void>
+  /** What would be run, as a person would type it. */
+  typed(load: Load): readonly string[]
+}
+
 export type EdgeCluster = Cluster & {
   readonly role: 'edge'
   /** Agents send to this hub, by its root CA. */
@@ -200,8 +222,7 @@ export type EdgeCluster = Cluster & {
   readonly otlp: string
   /** The same as it is reached from this machine. Good until the command ends. */
   otlpFromHere(): Promise<string>
-  /** And over gRPC, `host:port`. */
-  otlpGrpcFromHere(): Promise<string>
+  readonly generators: Generators
   /** Its agents take nothing in any more, and send what they have. So, too, where they and their queues are gone. */
   closed(): readonly Task[]
   /** Items that its agents have accepted and the hub has not; 0 where no queue is left, undefined where an agent does not say. */

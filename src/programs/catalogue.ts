@@ -30,6 +30,7 @@ const Entry = z.strictObject({
   onPath: z.array(text).optional(),
   asks: z.strictObject({args: z.array(text), prints: text, contains: text.optional()}),
   release: Release.optional(),
+  image: text.optional(),
   registry: z.union([z.strictObject({go: GoModule}), z.strictObject({wheel: Wheel})]),
 })
 

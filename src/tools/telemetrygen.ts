@@ -1,10 +1,14 @@
 import type {Signal} from '../collector/config.ts'
 
-/** What one process of telemetrygen sends. */
+/** What processes of telemetrygen send beside each other, each the same. */
 export type Load = {
+  /** No two loads share it, as long as lkeobs lives and after: `4b1f09ce-1-metrics-3`. */
+  readonly name: string
   readonly signal: Signal
   /** An OTLP receiver over gRPC, plain: `host:port`. */
   readonly endpoint: string
+  readonly processes: number
+  /** Of each process. */
   readonly workers: number
   /** Items a second of each worker: data points, records, spans. */
   readonly perWorker: number
@@ -14,16 +18,22 @@ export type Load = {
   readonly service: string
   /** The name of the metric, as OTLP has it. */
   readonly metric: string
-  /** Of the resource, and of each item. */
-  readonly resource: Readonly<Record<string, string>>
+  /** Who sends; the number of the process follows. Two that send at one time must not share it: they would write the same series. */
+  readonly instance: string
+  /** Of each item. */
   readonly attributes: Readonly<Record<string, string>>
 }
 
-const listed = (flag: string, attributes: Readonly<Record<string, string>>): readonly string[] =>
+type Attributes = Readonly<Record<string, string>>
+
+const listed = (flag: string, attributes: Attributes): readonly string[] =>
   Object.entries(attributes).flatMap(([key, value]) => [flag, `${key}=${JSON.stringify(value)}`])
 
-/** The command line (telemetrygen 0.161.0, cmd/telemetrygen/internal/config). */
-export const telemetrygenArgs = (load: Load): readonly string[] => [
+/** What the process of this number is called. */
+export const instanceOf = ({instance}: Load, number: number | string): string => `${instance}-${number}`
+
+/** The command line of the process of this number (telemetrygen 0.161.0, cmd/telemetrygen/internal/config); `resource` is added to what it is of. */
+export const telemetrygenArgs = (load: Load, number: number | string, resource: Attributes = {}): readonly string[] => [
   load.signal,
   '--otlp-endpoint',
   load.endpoint,
@@ -43,7 +53,7 @@ export const telemetrygenArgs = (load: Load): readonly string[] => [
   // without it all workers of a process write one series, at times twice in a millisecond, and Prometheus refuses the whole request
   ...(load.signal === 'metrics' ? ['--otlp-metric-name', load.metric, '--unique-timeseries'] : []),
   ...(load.signal === 'traces' ? ['--child-spans', String(load.spansPerTrace - 1)] : []),
-  ...listed('--otlp-attributes', load.resource),
+  ...listed('--otlp-attributes', {'service.instance.id': instanceOf(load, number), ...resource}),
   ...listed('--telemetry-attributes', load.attributes),
 ]
 

@@ -4,6 +4,8 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
 import {createX509} from '../../src/tools/x509.ts'
 import {containersOf, notRestricted, type PodSpec} from '../components/restricted.ts'
+import {signals} from '../../src/collector/config.ts'
+import type {LoadTest} from '../../src/loadtest/result.ts'
 import type {Rotated} from '../../src/trust/rotation.ts'
 import type {Proof} from '../../src/verify/proof/prove.ts'
 import {document, type Ended, eventually, lkeobs, start} from '../lab/cli.ts'
@@ -447,6 +449,69 @@ describe.skipIf(missing)('on two clusters', () => {
       },
       400_000,
     )
+  })
+
+  describe('a load test', () => {
+    const generators = ['-n', 'lkeobs', '-l', 'app.kubernetes.io/instance=telemetrygen']
+    type Job = {metadata: {name: string}; spec: {activeDeadlineSeconds: number}}
+    const jobs = async () => (await get<{items: Job[]}>('edge', 'jobs', ...generators)).items
+    /** Jobs and pods of generators, as kubectl names them. */
+    const left = async () => (await kubectl('edge', ['get', 'jobs,pods', ...generators, '-o', 'name'])).trim()
+    const run = (...args: readonly string[]) => start(folder, ['loadtest', 'run', '--profile', 'smoke', '--json', ...args])
+    const inWindow = () =>
+      eventually('the window has begun', async () => (await jobs()).some(({metadata}) => /-1-metrics-\d+$/.test(metadata.name)), 120_000)
+
+    test('sends from Jobs beside the agents, accounts for every item, and leaves nothing', async () => {
+      const ended = await run().ended
+      const whole = succeeded<LoadTest>(ended)
+      expect(whole.verdict.result, whole.verdict.reasons.join('\n')).toBe('pass')
+      for (const signal of signals) {
+        const {generated, stored, explained, unexplained, lost} = whole.signals[signal]
+        expect({signal, stored, explained, unexplained, lost}).toEqual({signal, stored: generated, explained: [], unexplained: 0, lost: 0})
+        expect(generated).toBeGreaterThan(400)
+      }
+      expect(whole.repetitions[0]?.happenings).toEqual([])
+      expect(await left()).toBe('')
+      const {metrics, logs, traces} = whole.signals
+      note(
+        'load test smoke from Jobs: generated and stored',
+        `${metrics.stored} data points, ${logs.stored} records, ${traces.stored} spans`,
+      )
+      note('load test smoke from Jobs, whole', ended.ms)
+    }, 200_000)
+
+    test('that is interrupted ends its Jobs at once, and says what it has', async () => {
+      const {child, ended} = run('--duration', '60s')
+      await inWindow()
+      await sleep(8000)
+      const askedMs = Date.now()
+      child.kill('SIGINT')
+      await eventually(
+        'no generator runs',
+        async () => (await kubectl('edge', ['get', 'pods', ...generators, '--field-selector=status.phase=Running', '-o', 'name'])) === '',
+        10_000,
+      )
+      note('generators ended after SIGINT', Date.now() - askedMs)
+      const {code, stdout, stderr} = await ended
+      expect(code, stderr).toBe(130)
+      const partial = JSON.parse(stdout) as LoadTest
+      expect(partial.partial).toBe(true)
+      for (const signal of signals)
+        expect(partial.signals[signal]).toMatchObject({lost: 0, unexplained: 0, stored: partial.signals[signal].generated})
+      expect(partial.signals.logs.generated).toBeGreaterThan(100)
+      expect(await left()).toBe('')
+    }, 200_000)
+
+    test('that is killed with -9 leaves nothing behind for long, though nobody cleans up', async () => {
+      const {child, ended} = run('--duration', '60s')
+      await inWindow()
+      child.kill('SIGKILL')
+      const killedMs = Date.now()
+      await ended
+      expect((await jobs()).every(({spec}) => spec.activeDeadlineSeconds < 150)).toBe(true)
+      await eventually('no Job and no pod is left', async () => (await left()) === '', 90_000)
+      note('no generator, Job or pod left after kill -9', Date.now() - killedMs)
+    }, 300_000)
   })
 
   describe('certificates', () => {

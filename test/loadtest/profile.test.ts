@@ -2,7 +2,9 @@ import {describe, expect, test} from 'vitest'
 import {LkeobsError} from '../../src/errors.ts'
 import {planned, sizedFor} from '../../src/loadtest/generators.ts'
 import {otherwise, parseProfile, profileNames, readProfile, scaled} from '../../src/loadtest/profile.ts'
+import {generatorProcesses} from '../../src/platforms/local/generators.ts'
 import {createFiles} from '../../src/tools/files.ts'
+import {createShell} from '../../src/tools/shell.ts'
 
 const problems = (text: string): string => {
   try {
@@ -68,23 +70,33 @@ describe('a profile', () => {
 
 describe('generators', () => {
   test('are as many as the rate needs', () => {
-    expect(sizedFor('metrics', 0)).toEqual([])
-    expect(sizedFor('metrics', 100)).toEqual([{workers: 1, perWorker: 100}])
-    expect(sizedFor('logs', 2500)).toHaveLength(3)
+    expect(sizedFor('metrics', 100)).toEqual({processes: 1, workers: 1, perWorker: 100})
+    expect(sizedFor('logs', 2500).processes).toBe(3)
     for (const signal of ['metrics', 'logs', 'traces'] as const) {
-      const sized = sizedFor(signal, 50_000)
-      expect(sized.reduce((sum, {workers, perWorker}) => sum + workers * perWorker, 0)).toBeCloseTo(50_000)
+      const {processes, workers, perWorker} = sizedFor(signal, 50_000)
+      expect(processes * workers * perWorker).toBeCloseTo(50_000)
     }
   })
 
+  test('are as many for each agent as for the others', () => {
+    for (const signal of ['metrics', 'logs', 'traces'] as const)
+      for (const rate of [10, 50_000]) {
+        const {processes, workers, perWorker} = sizedFor(signal, rate, 3)
+        expect(processes % 3).toBe(0)
+        expect(processes).toBeGreaterThan(0)
+        expect(processes * workers * perWorker).toBeCloseTo(rate)
+      }
+  })
+
   test('of one process two records never have the same time: it has one worker', () => {
-    expect(sizedFor('logs', 10_000).every(({workers}) => workers === 1)).toBe(true)
+    expect(sizedFor('logs', 10_000).workers).toBe(1)
   })
 
   test('say whose run an item is of, and none lives longer than a shift', async () => {
-    const [metrics, logs, traces] = planned(await readProfile('smoke', createFiles()), [{name: 'edge-1', otlpGrpc: '127.0.0.1:4317'}])
+    const generators = generatorProcesses({shell: createShell(), program: async (name) => name}, '127.0.0.1:4317')
+    const [metrics, logs, traces] = planned(await readProfile('smoke', createFiles()), [{name: 'edge-1', generators, agents: 1}])
     expect(metrics).toMatchInlineSnapshot(
-      `"telemetrygen metrics --otlp-endpoint 127.0.0.1:4317 --otlp-insecure --workers 2 --rate 250.000 --duration 5000ms --batch-size 250 --allow-export-failures --service lkeobs-loadtest --otlp-metric-name lkeobs.loadtest --unique-timeseries --otlp-attributes 'service.instance.id="edge-1-0-0"' --telemetry-attributes 'deployment.environment.name="loadtest"' --telemetry-attributes 'http.route="/api/orders"' --telemetry-attributes 'lkeobs.run="‹run›"'"`,
+      `"telemetrygen metrics --otlp-endpoint 127.0.0.1:4317 --otlp-insecure --workers 2 --rate 250.000 --duration 5000ms --batch-size 500 --allow-export-failures --service lkeobs-loadtest --otlp-metric-name lkeobs.loadtest --unique-timeseries --otlp-attributes 'service.instance.id="edge-1-0-0"' --telemetry-attributes 'deployment.environment.name="loadtest"' --telemetry-attributes 'http.route="/api/orders"' --telemetry-attributes 'lkeobs.run="‹run›"'"`,
     )
     expect(logs).toContain('telemetrygen logs ')
     expect(traces).toContain('--child-spans 9')

@@ -7,6 +7,7 @@ import {
   canary,
   caRequest,
   configMap,
+  generators,
   instrumentation,
   leafObjects,
   namespaces,
@@ -17,9 +18,26 @@ import {
   vaultNames,
 } from '../../src/platforms/kubernetes/objects.ts'
 import type {KubeObject} from '../../src/tools/kube/kube.ts'
+import type {Load} from '../../src/tools/telemetrygen.ts'
 
 const request = '-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n'
 const leaf = {commonName: 'edge-1', ttlSeconds: 86_400, issuePath: 'pki/issue/agent', vaultRole: 'leaf'} as const
+
+const load: Load = {
+  name: '4b1f09ce-1-logs-0',
+  signal: 'logs',
+  endpoint: 'agent.lkeobs-node.svc:4317',
+  processes: 2,
+  workers: 1,
+  perWorker: 100,
+  seconds: 10,
+  batchSize: 100,
+  spansPerTrace: 10,
+  service: 'lkeobs-loadtest',
+  metric: 'lkeobs.loadtest',
+  instance: 'edge-1-0',
+  attributes: {},
+}
 
 const installed = {certManager: true, secretsOperator: true} as const
 const hub = (): readonly KubeObject[] => [
@@ -38,6 +56,7 @@ const edge = (): readonly KubeObject[] => [
   ...vaultCertificate({names: [], addresses: []}),
   ...leafObjects({...leaf, component: 'agent'}),
   ...canary({tag: '2.7.2'}),
+  ...generators(load),
   ...instrumentation(),
   ...networkPolicies({role: 'edge', ...installed, grafana: false, instrumentation: true, hubPort: 4317}),
 ]

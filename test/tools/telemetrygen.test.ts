@@ -3,8 +3,10 @@ import {type Load, readTelemetrygen} from '../../src/tools/telemetrygen.ts'
 import {readWires} from '../../src/tools/wire-bytes.ts'
 
 const load: Load = {
+  name: 'run-metrics-0',
   signal: 'metrics',
   endpoint: '127.0.0.1:4317',
+  processes: 1,
   workers: 2,
   perWorker: 100,
   seconds: 10,
@@ -12,7 +14,7 @@ const load: Load = {
   spansPerTrace: 10,
   service: 'service',
   metric: 'metric',
-  resource: {},
+  instance: 'edge-1-0',
   attributes: {},
 }
 

@@ -3,7 +3,7 @@ import {edgesOf} from '../../clusters.ts'
 import {LkeobsCommand} from '../../command.ts'
 import {exit} from '../../errors.ts'
 import {conclude} from '../../loadtest/conclude.ts'
-import {planned, plannedText, targetsOf} from '../../loadtest/generators.ts'
+import {planned, plannedText, sourcesOf} from '../../loadtest/generators.ts'
 import {otherwise, profileNames, readProfile} from '../../loadtest/profile.ts'
 import {progressOn} from '../../loadtest/progress.ts'
 import {loadTestText} from '../../loadtest/report/text.ts'
@@ -45,7 +45,7 @@ export default class LoadtestRun extends LkeobsCommand {
     const edges = edgesOf(fleet, flags.edge)
     const profile = otherwise(await readProfile(flags.profile, tools.files), flags)
     if (flags['dry-run']) {
-      const processes = planned(profile, await targetsOf(edges))
+      const processes = planned(profile, await sourcesOf(edges))
       this.result('lkeobs/loadtest-plan/v1', {profile, processes}, plannedText(processes))
       return
     }

@@ -23,6 +23,7 @@ import {canary, instrumentation} from './objects.ts'
 import {released} from './released.ts'
 import {leaving} from './leaving.ts'
 import {diallersOf, lookersRun} from './inside.ts'
+import {generatorJobs} from './generators.ts'
 import {held} from './sightings.ts'
 import {notEverywhere, type Site, type Ways} from './site.ts'
 import {at, everywhere, labelsOf, leafOf, opened, podsOf, portOf, siteOf} from './cluster.ts'
@@ -99,7 +100,7 @@ export const openKubernetesEdge = (
     otlp,
     otlpFromHere: async () =>
       `http://${await site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpHttp})}`,
-    otlpGrpcFromHere: () => site.kube.forward({namespace: nodeNamespace, labels: labelsOf('agent'), port: ports.otlpGrpc}),
+    generators: generatorJobs(site, `${inside}:${ports.otlpGrpc}`),
     certificates: () => [
       ...base.certificates(),
       held(site, 'hub-ca', nodeNamespace, secretOf('agent', hubCaFile), hubCaFile),

@@ -5,6 +5,9 @@ export const nodeNamespace = 'lkeobs-node'
 export const certManagerNamespace = 'cert-manager'
 export const secretsOperatorNamespace = 'vault-secrets-operator'
 
+/** What the pods that make load are called. */
+export const generator = 'telemetrygen'
+
 /** The namespace of a component, by its name. */
 export const namespaceOf = (component: string): string =>
   component === 'agent' || component === 'dcgm-exporter' ? nodeNamespace : namespace

@@ -1,5 +1,5 @@
 import type {KubeObject} from '../../tools/kube/kube.ts'
-import {certManagerNamespace, namespace, namespaceOf, nodeNamespace, ports, secretsOperatorNamespace} from './names.ts'
+import {certManagerNamespace, generator, namespace, namespaceOf, nodeNamespace, ports, secretsOperatorNamespace} from './names.ts'
 import {labelled, type Role} from './objects.ts'
 
 /** What decides who talks to whom on a cluster. */
@@ -37,6 +37,7 @@ const pods = {
   agent: release('agent'),
   scraper: release('scraper'),
   canary: release('canary'),
+  generator: release(generator),
   gpuExporter: release('dcgm-exporter'),
   instrumentation: release('opentelemetry-operator'),
   certManager: {release: 'cert-manager', namespace: certManagerNamespace},
@@ -77,10 +78,11 @@ const flows = ({role, certManager, secretsOperator, ...cluster}: NetworkWish): r
     ),
     ...when(
       edge,
-      // workloads of any namespace, the scraper and the canary among them
+      // workloads of any namespace, those of ours among them
       {from: 'cluster', to: pods.agent, ports: [ports.otlpGrpc, ports.otlpHttp]},
       {from: pods.scraper, to: pods.agent, ports: [ports.otlpGrpc]},
       {from: pods.canary, to: pods.agent, ports: [ports.otlpHttp]},
+      {from: pods.generator, to: pods.agent, ports: [ports.otlpGrpc]},
       {from: pods.agent, to: 'anywhere', ports: [...new Set([ports.otlpGrpc, cluster.hubPort ?? ports.otlpGrpc])]},
       // the kubelet of its node, which is no pod either
       {from: pods.agent, to: 'anywhere', ports: [10_250]},

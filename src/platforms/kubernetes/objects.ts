@@ -1,9 +1,21 @@
 import {createHash} from 'node:crypto'
 import {posix} from 'node:path'
+import {programOf} from '../../programs/catalogue.ts'
 import {renderAll, type Templates} from '../../templates.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
+import {instanceOf, type Load, telemetrygenArgs} from '../../tools/telemetrygen.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
-import {certManagerNamespace, mounts, namespace, namespaceOf, nodeNamespace, ports, secretOf, secretsOperatorNamespace} from './names.ts'
+import {
+  certManagerNamespace,
+  generator,
+  mounts,
+  namespace,
+  namespaceOf,
+  nodeNamespace,
+  ports,
+  secretOf,
+  secretsOperatorNamespace,
+} from './names.ts'
 
 /**
  * The objects of a cluster that no chart brings. They are written as the API server would keep them (durations as
@@ -209,6 +221,35 @@ export const sweep = ({tag}: {readonly tag: string}): readonly KubeObject[] =>
     above: posix.dirname(mounts.queue),
     folder: posix.basename(mounts.queue),
   })
+
+/** Where Kubernetes puts the number of a pod of a Job. */
+const numberInJob = 'JOB_COMPLETION_INDEX'
+
+/** How long pods may take to start before they are given up. */
+export const startWithinSeconds = 120
+
+/** The image of the program that makes load. */
+export const generatorImage = (): string => programOf(generator).image ?? generator
+
+/** A load as a Job. */
+export const generators = (load: Load): readonly KubeObject[] => {
+  // a pod has another name in each shift, and every series another pod: they are called by their place instead
+  const [number, pod] = ['‹number›', instanceOf(load, '‹number›')]
+  const args = telemetrygenArgs(load, number, {'k8s.pod.name': `${generator}-${pod}`, 'k8s.job.name': generator})
+  return rendered('kubernetes/objects/generators.yaml', {
+    namespace,
+    name: jobOf(load),
+    program: generator,
+    processes: load.processes,
+    deadlineSeconds: Math.ceil(load.seconds) + startWithinSeconds,
+    agents: {namespace: nodeNamespace, release: 'agent'},
+    image: generatorImage(),
+    // $(NAME) would be filled in, $$ is a dollar
+    args: args.map((arg) => arg.replaceAll('$', '$$$$').replaceAll(number, `$(${numberInJob})`)),
+  })
+}
+
+export const jobOf = ({name}: Load): string => `${generator}-${name}`
 
 /** What the OpenTelemetry operator gives a workload that asks: an SDK that sends to the agent of its node. */
 export const instrumentation = (): readonly KubeObject[] =>

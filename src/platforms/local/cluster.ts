@@ -21,6 +21,7 @@ import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
+import {generatorProcesses} from './generators.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
@@ -306,7 +307,7 @@ export const openLocalEdge = (
     role: 'edge',
     otlp,
     otlpFromHere: async () => otlp,
-    otlpGrpcFromHere: async () => place('agent').address('grpc'),
+    generators: generatorProcesses(tools, place('agent').address('grpc')),
     certificates: () => [
       ...base.certificates(),
       held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),

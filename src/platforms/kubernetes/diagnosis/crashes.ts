@@ -61,7 +61,7 @@ const crash = async (scene: Scene, work: Work, pod: Pod, status: ContainerStatus
   return podFault(scene, work, pod, 'LKO-3106', parts.join('\n'), ['logs', pod.metadata.name, '-c', name, '--previous'])
 }
 
-const endOf = (ended: Ended | undefined, container: Container | undefined): string => {
+export const endOf = (ended: Ended | undefined, container: Container | undefined): string => {
   if (ended?.reason === 'OOMKilled') {
     const limit = container?.resources?.limits?.memory
     return limit === undefined ? 'OOMKilled, the node ran out of memory' : `OOMKilled, it needs more memory than its limit of ${limit}`
