@@ -68,3 +68,31 @@ test("other certificates for Vault's nodes are asked of cert-manager, without ch
   )
   expect(await world.play(hubInit(hub, world.tools))).toBe('')
 })
+
+test('a node of Vault that goes on showing the certificate of before is told by the next run', async () => {
+  const world = await joined()
+  const {certificate: old} = await x509.createCa({commonName: 'vault', days: 1, pathLength: 0})
+  const told: string[] = []
+  const tools: typeof world.tools = {
+    ...world.tools,
+    tls: {
+      served: async (address) =>
+        /^vault-\d\.hub:/.test(address) && !told.includes(address.split('.')[0] ?? '') ? old : world.tools.tls.served(address),
+    },
+    kube: (target) => ({
+      ...world.tools.kube(target),
+      async exec({pod}, command) {
+        expect(command.join(' ')).toMatch(/kill -HUP \$\(pidof bao\) sh [0-9a-f]{64}$/)
+        told.push(pod)
+        return ''
+      },
+    }),
+  }
+  const hubOf = () => openFleet(fleetOf(text), tools).hub
+  const written = await world.play(hubInit(hubOf(), tools))
+  expect(told).toEqual(['vault-0', 'vault-1', 'vault-2'])
+  expect(written.split('\n').filter((line) => !line.startsWith(' '))).toEqual(
+    told.map((node) => `no certificate shown by ${node} on hub but the one in its hands`),
+  )
+  expect(await world.play(hubInit(hubOf(), tools))).toBe('')
+})
