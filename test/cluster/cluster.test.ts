@@ -648,6 +648,49 @@ describe.skipIf(missing)('on two clusters', () => {
       succeeded(await cli('verify', '--all', '--json'))
     }, 200_000)
 
+    test('several agents at once: each shows its new leaf, and has its own figure', async () => {
+      type Volume = {name: string}
+      type Template = {
+        metadata: {labels: Record<string, string>}
+        spec: {volumes: Volume[]; containers: {ports?: {hostPort?: number}[]}[]}
+      }
+      const {
+        spec: {template},
+      } = await get<{spec: {template: Template}}>('edge', 'daemonset', 'agent-agent', '-n', 'lkeobs-node')
+      // there is one node: more agents stand there beside the first, with queues of their own
+      const beside = ['agent-2', 'agent-3'].map((name) => {
+        const labels = {...template.metadata.labels, component: name}
+        const volumes = template.spec.volumes.map((volume) => (volume.name === 'queue' ? {name: 'queue', emptyDir: {}} : volume))
+        const containers = template.spec.containers.map((one) => ({
+          ...one,
+          ports: (one.ports ?? []).map(({hostPort: _, ...port}) => port),
+        }))
+        return {
+          apiVersion: 'apps/v1',
+          kind: 'DaemonSet',
+          metadata: {name, namespace: 'lkeobs-node'},
+          spec: {
+            selector: {matchLabels: {component: name}},
+            template: {metadata: {...template.metadata, labels}, spec: {...template.spec, volumes, containers}},
+          },
+        }
+      })
+      await apply('edge', ...beside)
+      try {
+        await allReady('edge', 'lkeobs-node', 'agent', 3)
+        const {rotated: all, propagationMs} = await rotated('--edge', 'edge-1')
+        expect(all.map(({pod}) => pod).toSorted()).toEqual((await agents()).toSorted())
+        expect(all.map(({after}) => after).toSorted()).toEqual(
+          (await serialsNow()).flatMap((one) => (parts.secretsOperator ? [one, one, one] : [one])).toSorted(),
+        )
+        const {p50, p95, max} = propagationMs
+        note('three agents of an edge: p50, p95, slowest', [p50, p95, max].map((ms) => `${(ms / 1000).toFixed(1)} s`).join(', '))
+      } finally {
+        await kubectl('edge', ['delete', 'daemonset', '-n', 'lkeobs-node', 'agent-2', 'agent-3'])
+      }
+      await eventually('one agent is left', async () => (await agents()).length === 1, 60_000)
+    }, 300_000)
+
     test('killed with -9 anywhere, the next run completes it, and what looks into a pod is made once', async () => {
       for (const ms of [1500, 3000]) {
         const killed = start(folder, ['certs', 'rotate', '--edge', 'edge-1'])
