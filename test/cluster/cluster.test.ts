@@ -652,7 +652,7 @@ describe.skipIf(missing)('on two clusters', () => {
       type Volume = {name: string}
       type Template = {
         metadata: {labels: Record<string, string>}
-        spec: {volumes: Volume[]; containers: {ports?: {hostPort?: number}[]}[]}
+        spec: {volumes: Volume[]}
       }
       const {
         spec: {template},
@@ -661,17 +661,13 @@ describe.skipIf(missing)('on two clusters', () => {
       const beside = ['agent-2', 'agent-3'].map((name) => {
         const labels = {...template.metadata.labels, component: name}
         const volumes = template.spec.volumes.map((volume) => (volume.name === 'queue' ? {name: 'queue', emptyDir: {}} : volume))
-        const containers = template.spec.containers.map((one) => ({
-          ...one,
-          ports: (one.ports ?? []).map(({hostPort: _, ...port}) => port),
-        }))
         return {
           apiVersion: 'apps/v1',
           kind: 'DaemonSet',
           metadata: {name, namespace: 'lkeobs-node'},
           spec: {
             selector: {matchLabels: {component: name}},
-            template: {metadata: {...template.metadata, labels}, spec: {...template.spec, volumes, containers}},
+            template: {metadata: {...template.metadata, labels}, spec: {...template.spec, volumes}},
           },
         }
       })
