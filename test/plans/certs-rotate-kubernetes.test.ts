@@ -1,9 +1,11 @@
 import {expect, test} from 'vitest'
 import {edgeOf, openFleet} from '../../src/clusters.ts'
 import {rotationOf, type RotateWish} from '../../src/plans/certs-rotate.ts'
-import {edgeJoin} from '../../src/plans/edge-join.ts'
+import {edgeJoin, inReach} from '../../src/plans/edge-join.ts'
 import {hubInit} from '../../src/plans/hub-init.ts'
 import {createX509} from '../../src/tools/x509.ts'
+import {newIssuer} from '../../src/trust/pki.ts'
+import {entryOf} from '../../src/trust/register.ts'
 import type {Rotated} from '../../src/trust/rotation.ts'
 import {fakeWorld, type FakeWorld, fleetOf} from '../support/fake-world.ts'
 
@@ -95,4 +97,40 @@ test('a node of Vault that goes on showing the certificate of before is told by 
     told.map((node) => `no certificate shown by ${node} on hub but the one in its hands`),
   )
   expect(await world.play(hubInit(hubOf(), tools))).toBe('')
+})
+
+test('an issuer that a join has renewed signs the leaf in every pod before the one of before is trusted no longer', async () => {
+  const bare = text.replaceAll('{context: ', '{certManager: false, secretsOperator: false, context: ')
+  const world = fakeWorld({x509})
+  const early = openFleet(fleetOf(bare), world.tools)
+  await world.play(hubInit(early.hub, world.tools))
+  await world.play(edgeJoin(early.hub, edgeOf(early, 'edge-1')))
+  const {vault} = edgeOf(early, 'edge-1')
+  const issued = async () => (await vault.write<{certificate: string}>('pki/issue/agent', {common_name: 'edge-1.edge.lkeobs'})).certificate
+  const hands = {leaf: await issued(), asked: 0}
+  const tools: typeof world.tools = {
+    ...world.tools,
+    kube: (target) => ({
+      ...world.tools.kube(target),
+      async exec({container}, command) {
+        expect(container).toBe('leaf-agent')
+        if (!command.join(' ').includes('-exit-after-auth')) return hands.leaf
+        hands.asked += 1
+        // both are trusted as yet
+        expect((await entryOf(early.hub.vault, 'edge-1')).retiring).toBeDefined()
+        hands.leaf = await issued()
+        return ''
+      },
+    }),
+  }
+  const join = () => {
+    const fleet = openFleet(fleetOf(bare), tools)
+    return world.play(edgeJoin(fleet.hub, edgeOf(fleet, 'edge-1')))
+  }
+  expect(await join()).toBe('')
+  await newIssuer(vault, 'pki', 'lkeobs edge edge-1', inReach(early.hub, edgeOf(early, 'edge-1')).signer)
+  await join()
+  expect(hands.asked).toBe(1)
+  expect((await entryOf(early.hub.vault, 'edge-1')).retiring).toBeUndefined()
+  expect(await join()).toBe('')
 })
