@@ -1,10 +1,16 @@
 import {X509Certificate} from 'node:crypto'
 import {rm} from 'node:fs/promises'
+import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
+import {openFleet} from '../../src/clusters.ts'
+import {loadFleet} from '../../src/fleet/load.ts'
+import {inReach} from '../../src/plans/edge-join.ts'
 import {Secret} from '../../src/secret.ts'
+import {createTools} from '../../src/tools/index.ts'
 import {createX509} from '../../src/tools/x509.ts'
 import {containersOf, notRestricted, type PodSpec} from '../components/restricted.ts'
+import {newIssuer} from '../../src/trust/pki.ts'
 import type {Rotated} from '../../src/trust/rotation.ts'
 import type {Proof} from '../../src/verify/proof/prove.ts'
 import {document, type Ended, eventually, lkeobs, start} from '../lab/cli.ts'
@@ -721,6 +727,21 @@ describe.skipIf(missing)('on two clusters', () => {
         async () => refused.test((await knock(at, {ca, cert: stolen, key: stolen})).verdict),
         60_000,
       )
+    }, 200_000)
+
+    test('an issuer that is another: edge join ends when what every agent has is of it, and the one of before is trusted no longer', async () => {
+      const [before = ''] = await leavesOf('edge', 'lkeobs-node', 'agent')
+      const tools = createTools({yes: true})
+      const {hub, edges} = openFleet(await loadFleet(path.join(folder, 'lkeobs.yaml'), tools.files), tools)
+      // as a run in the last month of the old one makes it
+      for (const edge of edges) await newIssuer(edge.vault, 'pki', `lkeobs edge ${edge.name}`, inReach(hub, edge).signer)
+      const join = await cli('edge', 'join', 'edge-1', '--json')
+      expect(succeeded<Join>(join).verification.canaries.every(({ok}) => ok)).toBe(true)
+      note('edge join, with another issuer', join.ms)
+      const [at, ca] = [await endpoint(), await hubRoot()]
+      const opens = async (pem: string) => (await knock(at, {ca, cert: pem, key: pem})).verdict
+      await eventually('the leaf of before is let in no longer', async () => refused.test(await opens(before)), 60_000)
+      for (const leaf of await leavesOf('edge', 'lkeobs-node', 'agent')) expect(await opens(leaf)).toBe('open')
     }, 200_000)
 
     test.each([
