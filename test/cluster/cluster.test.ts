@@ -1,6 +1,5 @@
 import {X509Certificate} from 'node:crypto'
 import {rm} from 'node:fs/promises'
-import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
 import {openFleet} from '../../src/clusters.ts'
@@ -114,16 +113,16 @@ const leavesOf = async (cluster: ClusterName, namespace: string, release: string
 const serialOf = (pem: string): string => new X509Certificate(pem).serialNumber
 
 type Containers = {name: string; restartCount: number}[]
-type Pods = {
+type RunningPods = {
   items: {
     metadata: {name: string; uid: string}
     spec: {ephemeralContainers?: {name: string}[]}
-    status: {containerStatuses?: Containers; initContainerStatuses?: Containers}
+    status: {podIP?: string; containerStatuses?: Containers; initContainerStatuses?: Containers}
   }[]
 }
 /** Who runs, and how often each container was started again. */
 const running = async () => {
-  const all = await Promise.all((['hub', 'edge'] as const).map((cluster) => get<Pods>(cluster, 'pods', '-A')))
+  const all = await Promise.all((['hub', 'edge'] as const).map((cluster) => get<RunningPods>(cluster, 'pods', '-A')))
   return all
     .flatMap(({items}) => items)
     .map(({metadata: {name, uid}, status: {containerStatuses = [], initContainerStatuses = []}}) => {
@@ -498,10 +497,9 @@ describe.skipIf(missing)('on two clusters', () => {
 
     /** What each pod of Vault shows, as its own node dials it. */
     const shownByVault = async (cluster: ClusterName) => {
-      type Pods = {items: {status: {podIP: string}}[]}
-      const {items} = await get<Pods>(cluster, 'pods', '-n', 'lkeobs', '-l', 'app.kubernetes.io/instance=vault')
+      const {items} = await get<RunningPods>(cluster, 'pods', '-n', 'lkeobs', '-l', 'app.kubernetes.io/instance=vault')
       const dial = (ip: string) => `openssl s_client -connect ${ip}:8200 </dev/null 2>/dev/null | openssl x509 -noout -serial`
-      const said = await Promise.all(items.map(({status}) => inNode(cluster, 'sh', '-c', dial(status.podIP))))
+      const said = await Promise.all(items.map(({status}) => inNode(cluster, 'sh', '-c', dial(status.podIP ?? ''))))
       return said.map((line) => line.trim().replace('serial=', ''))
     }
     const ofVault = async (cluster: ClusterName) => serialOf((await secretValue(cluster, 'lkeobs', 'vault-tls', 'tls.crt')) ?? '')
@@ -704,7 +702,7 @@ describe.skipIf(missing)('on two clusters', () => {
       const run = succeeded<Rotation>(await cli('certs', 'rotate', '--edge', 'edge-1', '--json'))
       expect(run.rotated.map(({after}) => after)).toEqual(await serialsNow())
       expect(await serialsNow()).not.toEqual(before)
-      const {items} = await get<Pods>('edge', 'pods', '-n', 'lkeobs-node', '-l', 'app.kubernetes.io/instance=agent')
+      const {items} = await get<RunningPods>('edge', 'pods', '-n', 'lkeobs-node', '-l', 'app.kubernetes.io/instance=agent')
       for (const {spec} of items)
         expect((spec.ephemeralContainers ?? []).map(({name}) => name)).toEqual(parts.secretsOperator ? ['lkeobs-look'] : [])
     }, 200_000)
@@ -732,7 +730,7 @@ describe.skipIf(missing)('on two clusters', () => {
     test('an issuer that is another: edge join ends when what every agent has is of it, and the one of before is trusted no longer', async () => {
       const [before = ''] = await leavesOf('edge', 'lkeobs-node', 'agent')
       const tools = createTools({yes: true})
-      const {hub, edges} = openFleet(await loadFleet(path.join(folder, 'lkeobs.yaml'), tools.files), tools)
+      const {hub, edges} = openFleet(await loadFleet(`${folder}/lkeobs.yaml`, tools.files), tools)
       // as a run in the last month of the old one makes it
       for (const edge of edges) await newIssuer(edge.vault, 'pki', `lkeobs edge ${edge.name}`, inReach(hub, edge).signer)
       const join = await cli('edge', 'join', 'edge-1', '--json')
