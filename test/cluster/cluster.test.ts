@@ -679,7 +679,7 @@ describe.skipIf(missing)('on two clusters', () => {
       try {
         await allReady('edge', 'lkeobs-node', 'agent', 3)
         const {rotated: all, propagationMs} = await rotated('--edge', 'edge-1')
-        expect(all.map(({pod}) => pod).toSorted()).toEqual((await agents()).toSorted())
+        expect(all.map(({pod = ''}) => pod).toSorted()).toEqual((await agents()).toSorted())
         expect(all.map(({after}) => after).toSorted()).toEqual(
           (await serialsNow()).flatMap((one) => (parts.secretsOperator ? [one, one, one] : [one])).toSorted(),
         )
