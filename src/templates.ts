@@ -165,6 +165,7 @@ export type ValuesTemplates = {
     readonly disk: object
     readonly replicas: number
     readonly apiAddr: string
+    readonly postStart: readonly string[]
     readonly budget: boolean
     readonly update: 'RollingUpdate' | 'OnDelete'
     readonly config: string

@@ -98,6 +98,17 @@ export const vaultPaths = {
 
 const self = '/openbao/self'
 
+/**
+ * A node reads its certificate again on SIGHUP only, and whoever renews it has no way to say so. So the node's own container
+ * looks whether its kubelet has brought another, and tells it.
+ */
+const reloadOnRenewal = `sum() { sha256sum <${vaultPaths.tls}/tls.crt; }
+seen=$(sum)
+while sleep 10; do
+  now=$(sum)
+  if [ "$now" != "$seen" ] && kill -HUP $(pidof bao); then seen=$now; fi
+done`
+
 export type VaultWish = Disk & {
   readonly replicas: number
   /** Whether holders are needed after every start: then no node is started anew before a person does it. */
@@ -157,6 +168,8 @@ export const vaultRelease = (wish: VaultWish): Release => {
       replicas: wish.replicas,
       // not $(HOSTNAME), which the chart declares only after this one: it would stay as it is
       apiAddr: `https://$(BAO_K8S_POD_NAME).vault-internal:${ports.vault}`,
+      // its ends closed: Kubernetes waits for the hook until all of them are
+      postStart: ['/bin/sh', '-c', `{ ${reloadOnRenewal}; } </dev/null >/dev/null 2>&1 &`],
       // of a single node, it would only keep Kubernetes from draining where it is
       budget: wish.replicas > 1,
       update: wish.isHeld === true ? 'OnDelete' : 'RollingUpdate',

@@ -3,9 +3,9 @@ import {atMost} from '../checks/check.ts'
 import type {Fleet} from '../clusters.ts'
 import {LkeobsError, messageOf} from '../errors.ts'
 import type {EdgeCluster, HubCluster, Sighting} from '../platforms/platform.ts'
-import {certificatesIn} from '../tools/x509.ts'
+import {certificatesIn, readCertificate} from '../tools/x509.ts'
 import {issuerShown} from '../trust/pki.ts'
-import {byEnd, type Certificate, type CertificateKind, certificateOf, isDue, type Known, unread} from './certificate.ts'
+import {byEnd, type Certificate, type CertificateKind, certificateOf, isDue, type Known, shortTime, unread} from './certificate.ts'
 import {type Member, membersOf, registerOf} from './trusted.ts'
 
 type AnyCluster = HubCluster | EdgeCluster
@@ -82,12 +82,29 @@ const rowsIn = (known: Known, pem: string | undefined, warnMs: number): readonly
   ]
 }
 
+/** A kubelet brings a Secret to its pods within 90 s, and a node of Vault takes it up some seconds later. */
+const takenUpMs = 5 * 60_000
+
+/** Whoever renews Vault's certificate has not renewed what is shown until a node has taken it up. */
+const takenUp = async ({vaultCertificates}: AnyCluster, node: string, shown: Certificate): Promise<Certificate> => {
+  const own = readCertificate((await vaultCertificates?.now(node)) ?? '')
+  if (!own || shown.serial === undefined || shown.serial === own.serialNumber) return shown
+  const since = Date.parse(own.validFrom)
+  return Date.now() - since < takenUpMs
+    ? shown
+    : {...shown, why: `it has another since ${shortTime(new Date(since).toISOString())}, and was not told`}
+}
+
 /** One place where certificates are seen, or why nothing is seen there. */
 const look = async (cluster: AnyCluster, sighting: Sighting, warnMs: number): Promise<readonly Certificate[]> => {
   const {kind, seen, at, which} = sighting
   const known: Known = {cluster: cluster.name, kind, ...aboutOf(cluster, kind), ...(which !== undefined && {which}), seen, at}
   try {
-    if ('read' in sighting) return rowsIn(known, await within(sighting.read()), warnMs)
+    if ('read' in sighting) {
+      const [first, ...rest] = rowsIn(known, await within(sighting.read()), warnMs)
+      if (!first) return []
+      return [kind === 'vault' && which !== undefined ? await within(takenUp(cluster, which, first)) : first, ...rest]
+    }
     const found = await within(sighting.each())
     if (found.length === 0) return [unread(known, 'there are none')]
     return (await atMost(podsAtOnce, found, (one) => look(cluster, one, warnMs))).flat()

@@ -217,6 +217,16 @@ export const shownByVault = (cluster: string, node: string, {now, shown, reloade
   apply: () => reloaded(node),
 })
 
+/** A node that runs shows no certificate but the one in its hands; one that does not run begins with it. */
+export const shownWhereItRuns = (cluster: string, node: string, certificates: VaultCertificates): Step => {
+  const step = shownByVault(cluster, node, certificates)
+  return {
+    ...step,
+    title: `no certificate shown by ${node} on ${cluster} but the one in its hands`,
+    done: async () => ((await certificates.shown(node)) === undefined ? true : step.done()),
+  }
+}
+
 /** Another certificate for the nodes of a Vault, taken up by one after the other without a restart. */
 export const vaultRotated = (cluster: HubCluster | EdgeCluster, certificates: VaultCertificates, told: Told): Group => {
   const {name} = cluster

@@ -2,10 +2,16 @@ import {X509Certificate} from 'node:crypto'
 import {rm} from 'node:fs/promises'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from 'vitest'
+import {openFleet} from '../../src/clusters.ts'
+import {loadFleet} from '../../src/fleet/load.ts'
+import {inReach} from '../../src/plans/edge-join.ts'
+import {Secret} from '../../src/secret.ts'
+import {createTools} from '../../src/tools/index.ts'
 import {createX509} from '../../src/tools/x509.ts'
 import {containersOf, notRestricted, type PodSpec} from '../components/restricted.ts'
 import {signals} from '../../src/collector/config.ts'
 import type {LoadTest} from '../../src/loadtest/result.ts'
+import {newIssuer} from '../../src/trust/pki.ts'
 import type {Rotated} from '../../src/trust/rotation.ts'
 import type {Proof} from '../../src/verify/proof/prove.ts'
 import {document, type Ended, eventually, lkeobs, start} from '../lab/cli.ts'
@@ -107,6 +113,26 @@ const leavesOf = async (cluster: ClusterName, namespace: string, release: string
   return Promise.all(pods.map(({name}) => kubectl(cluster, ['exec', '-n', namespace, name, ...read])))
 }
 const serialOf = (pem: string): string => new X509Certificate(pem).serialNumber
+
+type Containers = {name: string; restartCount: number}[]
+type RunningPods = {
+  items: {
+    metadata: {name: string; uid: string}
+    spec: {ephemeralContainers?: {name: string}[]}
+    status: {podIP?: string; containerStatuses?: Containers; initContainerStatuses?: Containers}
+  }[]
+}
+/** Who runs, and how often each container was started again. */
+const running = async () => {
+  const all = await Promise.all((['hub', 'edge'] as const).map((cluster) => get<RunningPods>(cluster, 'pods', '-A')))
+  return all
+    .flatMap(({items}) => items)
+    .map(({metadata: {name, uid}, status: {containerStatuses = [], initContainerStatuses = []}}) => {
+      const restarts = [...initContainerStatuses, ...containerStatuses].map((one) => `${one.name} ${one.restartCount}`)
+      return `${name} ${uid} ${restarts.join(' ')}`
+    })
+    .toSorted()
+}
 
 const allReady = (cluster: ClusterName, namespace: string, release: string, count: number) =>
   eventually(
@@ -534,6 +560,84 @@ describe.skipIf(missing)('on two clusters', () => {
       }
     })
 
+    /** What each pod of Vault shows, as its own node dials it. */
+    const shownByVault = async (cluster: ClusterName) => {
+      const {items} = await get<RunningPods>(cluster, 'pods', '-n', 'lkeobs', '-l', 'app.kubernetes.io/instance=vault')
+      const dial = (ip: string) => `openssl s_client -connect ${ip}:8200 </dev/null 2>/dev/null | openssl x509 -noout -serial`
+      const said = await Promise.all(items.map(({status}) => inNode(cluster, 'sh', '-c', dial(status.podIP ?? ''))))
+      return said.map((line) => line.trim().replace('serial=', ''))
+    }
+    const ofVault = async (cluster: ClusterName) => serialOf((await secretValue(cluster, 'lkeobs', 'vault-tls', 'tls.crt')) ?? '')
+
+    test('what cert-manager renews of Vault is on the wire of every node, with nobody watching', async ({skip}) => {
+      skip(!parts.certManager, 'no images of cert-manager')
+      const before = await running()
+      const status = {
+        conditions: [
+          {type: 'Issuing', status: 'True', reason: 'Renewing', message: 'as if it ended', lastTransitionTime: new Date().toISOString()},
+        ],
+      }
+      const renewed = async (cluster: ClusterName) => {
+        const old = await ofVault(cluster)
+        expect(new Set(await shownByVault(cluster))).toEqual(new Set([old]))
+        const patch = ['patch', 'certificate', 'vault-tls', '-n', 'lkeobs', '--subresource=status', '--type=merge', '-p']
+        await kubectl(cluster, [...patch, JSON.stringify({status})])
+        await eventually(`another certificate for Vault of ${cluster}`, async () => (await ofVault(cluster)) !== old, 30_000)
+        const started = Date.now()
+        const own = await ofVault(cluster)
+        await eventually(
+          `every node of Vault of ${cluster} shows it`,
+          async () => (await shownByVault(cluster)).every((serial) => serial === own),
+          120_000,
+        )
+        note(`Vault of ${cluster}: from the Secret to the wire of every node, nobody watching`, Date.now() - started)
+      }
+      await Promise.all([renewed('hub'), renewed('edge')])
+      expect(await running()).toEqual(before)
+    }, 200_000)
+
+    test('without cert-manager the next run renews what is due of Vault, and it is shown', async ({skip}) => {
+      skip(parts.certManager, 'cert-manager renews it')
+      const x509 = createX509()
+      const [certificate = '', key = ''] = await Promise.all(
+        ['tls.crt', 'tls.key'].map((name) => secretValue('hub', 'lkeobs', 'lkeobs-root', name)),
+      )
+      const names = (new X509Certificate((await secretValue('hub', 'lkeobs', 'vault-tls', 'tls.crt')) ?? '').subjectAltName ?? '')
+        .split(', ')
+        .map((name) => name.replace(/^[^:]*:/, ''))
+      const due = await x509.issueServer({certificate, key: new Secret(key)}, {commonName: 'vault', names, days: 20})
+      const data = {'tls.crt': due.certificate, 'tls.key': due.key.reveal()}
+      const encoded = Object.fromEntries(Object.entries(data).map(([name, text]) => [name, Buffer.from(text).toString('base64')]))
+      const before = await running()
+      await kubectl('hub', ['patch', 'secret', 'vault-tls', '-n', 'lkeobs', '-p', JSON.stringify({data: encoded})])
+      const started = Date.now()
+      await eventually(
+        'every node shows the one that is due',
+        async () => (await shownByVault('hub')).every((serial) => serial === serialOf(due.certificate)),
+        120_000,
+      )
+      note('Vault of hub: from the Secret to the wire of every node, nobody watching', Date.now() - started)
+      type Row = {cluster: string; kind: string; state: string; renewedBy: string}
+      const due20 = document<{certificates: Row[]}>(await cli('certs', 'status', '--json')).certificates.filter(
+        ({state}) => state === 'soon',
+      )
+      expect(due20.map(({cluster, kind, renewedBy}) => `${cluster} ${kind} ${renewedBy}`)).toEqual(
+        Array.from({length: 3}, () => 'hub vault lkeobs hub init'),
+      )
+      const run = await cli('hub', 'init', '--json')
+      const told = changed(succeeded<Run>(run))
+      expect(told.map(({title}) => title)).toEqual([
+        'certificate of Vault on hub, signed by its root CA',
+        ...[0, 1, 2].map((node) => `no certificate shown by vault-${node} on hub but the one in its hands`),
+      ])
+      note('without cert-manager: hub init, with what is due of Vault', run.ms)
+      const own = await ofVault('hub')
+      expect(own).not.toBe(serialOf(due.certificate))
+      expect(new Set(await shownByVault('hub'))).toEqual(new Set([own]))
+      expect(await running()).toEqual(before)
+      succeeded(await cli('certs', 'status', '--json'))
+    }, 300_000)
+
     test('a leaf that is asked for anew is on the wire, and canaries pass', async ({skip}) => {
       skip(!parts.secretsOperator, 'no images of Vault Secrets Operator')
       const [at, ca] = [await endpoint(), await hubRoot()]
@@ -582,25 +686,6 @@ describe.skipIf(missing)('on two clusters', () => {
       steps: Outcome[]
     }
     const none = {metrics: 0, logs: 0, traces: 0}
-    type Containers = {name: string; restartCount: number}[]
-    type Pods = {
-      items: {
-        metadata: {name: string; uid: string}
-        spec: {ephemeralContainers?: {name: string}[]}
-        status: {containerStatuses?: Containers; initContainerStatuses?: Containers}
-      }[]
-    }
-    /** Who runs, and how often each container was started again. */
-    const running = async () => {
-      const all = await Promise.all((['hub', 'edge'] as const).map((cluster) => get<Pods>(cluster, 'pods', '-A')))
-      return all
-        .flatMap(({items}) => items)
-        .map(({metadata: {name, uid}, status: {containerStatuses = [], initContainerStatuses = []}}) => {
-          const restarts = [...initContainerStatuses, ...containerStatuses].map((one) => `${one.name} ${one.restartCount}`)
-          return `${name} ${uid} ${restarts.join(' ')}`
-        })
-        .toSorted()
-    }
     const rotated = async (...args: readonly string[]) => {
       const before = await running()
       const ended = await cli('certs', 'rotate', ...args, '--prove', '--json')
@@ -632,6 +717,45 @@ describe.skipIf(missing)('on two clusters', () => {
       succeeded(await cli('verify', '--all', '--json'))
     }, 200_000)
 
+    test('several agents at once: each shows its new leaf, and has its own figure', async () => {
+      type Volume = {name: string}
+      type Template = {
+        metadata: {labels: Record<string, string>}
+        spec: {volumes: Volume[]}
+      }
+      const {
+        spec: {template},
+      } = await get<{spec: {template: Template}}>('edge', 'daemonset', 'agent-agent', '-n', 'lkeobs-node')
+      // there is one node: more agents stand there beside the first, with queues of their own
+      const beside = ['agent-2', 'agent-3'].map((name) => {
+        const labels = {...template.metadata.labels, component: name}
+        const volumes = template.spec.volumes.map((volume) => (volume.name === 'queue' ? {name: 'queue', emptyDir: {}} : volume))
+        return {
+          apiVersion: 'apps/v1',
+          kind: 'DaemonSet',
+          metadata: {name, namespace: 'lkeobs-node'},
+          spec: {
+            selector: {matchLabels: {component: name}},
+            template: {metadata: {...template.metadata, labels}, spec: {...template.spec, volumes}},
+          },
+        }
+      })
+      await apply('edge', ...beside)
+      try {
+        await allReady('edge', 'lkeobs-node', 'agent', 3)
+        const {rotated: all, propagationMs} = await rotated('--edge', 'edge-1')
+        expect(all.map(({pod = ''}) => pod).toSorted()).toEqual((await agents()).toSorted())
+        expect(all.map(({after}) => after).toSorted()).toEqual(
+          (await serialsNow()).flatMap((one) => (parts.secretsOperator ? [one, one, one] : [one])).toSorted(),
+        )
+        const {p50, p95, max} = propagationMs
+        note('three agents of an edge: p50, p95, slowest', [p50, p95, max].map((ms) => `${(ms / 1000).toFixed(1)} s`).join(', '))
+      } finally {
+        await kubectl('edge', ['delete', 'daemonset', '-n', 'lkeobs-node', 'agent-2', 'agent-3'])
+      }
+      await eventually('one agent is left', async () => (await agents()).length === 1, 60_000)
+    }, 300_000)
+
     test('killed with -9 anywhere, the next run completes it, and what looks into a pod is made once', async () => {
       for (const ms of [1500, 3000]) {
         const killed = start(folder, ['certs', 'rotate', '--edge', 'edge-1'])
@@ -643,10 +767,18 @@ describe.skipIf(missing)('on two clusters', () => {
       const run = succeeded<Rotation>(await cli('certs', 'rotate', '--edge', 'edge-1', '--json'))
       expect(run.rotated.map(({after}) => after)).toEqual(await serialsNow())
       expect(await serialsNow()).not.toEqual(before)
-      const {items} = await get<Pods>('edge', 'pods', '-n', 'lkeobs-node', '-l', 'app.kubernetes.io/instance=agent')
+      const {items} = await get<RunningPods>('edge', 'pods', '-n', 'lkeobs-node', '-l', 'app.kubernetes.io/instance=agent')
       for (const {spec} of items)
         expect((spec.ephemeralContainers ?? []).map(({name}) => name)).toEqual(parts.secretsOperator ? ['lkeobs-look'] : [])
     }, 200_000)
+
+    test("other certificates for Vault's nodes, under traffic", async () => {
+      const {rotated: all, propagationMs} = await rotated('--vault')
+      expect(all.map(({cluster, node}) => `${cluster} ${node}`)).toEqual(['hub vault-0', 'hub vault-1', 'hub vault-2', 'edge-1 vault-0'])
+      const {p50, p95, max} = propagationMs
+      note("Vault's, from asking to the wire: p50, p95, slowest", [p50, p95, max].map((ms) => `${(ms / 1000).toFixed(1)} s`).join(', '))
+      succeeded(await cli('certs', 'status', '--json'))
+    }, 300_000)
 
     test('another issuer of the edge, under traffic', async () => {
       const [stolen = ''] = await leavesOf('edge', 'lkeobs-node', 'agent')
@@ -658,6 +790,21 @@ describe.skipIf(missing)('on two clusters', () => {
         async () => refused.test((await knock(at, {ca, cert: stolen, key: stolen})).verdict),
         60_000,
       )
+    }, 200_000)
+
+    test('an issuer that is another: edge join ends when what every agent has is of it, and the one of before is trusted no longer', async () => {
+      const [before = ''] = await leavesOf('edge', 'lkeobs-node', 'agent')
+      const tools = createTools({yes: true})
+      const {hub, edges} = openFleet(await loadFleet(`${folder}/lkeobs.yaml`, tools.files), tools)
+      // as a run in the last month of the old one makes it
+      for (const edge of edges) await newIssuer(edge.vault, 'pki', `lkeobs edge ${edge.name}`, inReach(hub, edge).signer)
+      const join = await cli('edge', 'join', 'edge-1', '--json')
+      expect(succeeded<Join>(join).verification.canaries.every(({ok}) => ok)).toBe(true)
+      note('edge join, with another issuer', join.ms)
+      const [at, ca] = [await endpoint(), await hubRoot()]
+      const opens = async (pem: string) => (await knock(at, {ca, cert: pem, key: pem})).verdict
+      await eventually('the leaf of before is let in no longer', async () => refused.test(await opens(before)), 60_000)
+      for (const leaf of await leavesOf('edge', 'lkeobs-node', 'agent')) expect(await opens(leaf)).toBe('open')
     }, 200_000)
 
     test.each([

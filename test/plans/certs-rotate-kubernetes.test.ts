@@ -1,9 +1,11 @@
 import {expect, test} from 'vitest'
 import {edgeOf, openFleet} from '../../src/clusters.ts'
 import {rotationOf, type RotateWish} from '../../src/plans/certs-rotate.ts'
-import {edgeJoin} from '../../src/plans/edge-join.ts'
+import {edgeJoin, inReach} from '../../src/plans/edge-join.ts'
 import {hubInit} from '../../src/plans/hub-init.ts'
 import {createX509} from '../../src/tools/x509.ts'
+import {newIssuer} from '../../src/trust/pki.ts'
+import {entryOf} from '../../src/trust/register.ts'
 import type {Rotated} from '../../src/trust/rotation.ts'
 import {fakeWorld, type FakeWorld, fleetOf} from '../support/fake-world.ts'
 
@@ -67,4 +69,71 @@ test("other certificates for Vault's nodes are asked of cert-manager, without ch
     /patch certificate\.cert-manager\.io vault-tls --namespace lkeobs --subresource=status .*"type":"Issuing","status":"True"/,
   )
   expect(await world.play(hubInit(hub, world.tools))).toBe('')
+})
+
+test('a node of Vault that goes on showing the certificate of before is told by the next run', async () => {
+  const world = await joined()
+  const {certificate: old} = await x509.createCa({commonName: 'vault', days: 1, pathLength: 0})
+  const told: string[] = []
+  const tools: typeof world.tools = {
+    ...world.tools,
+    tls: {
+      served: async (address) =>
+        /^vault-\d\.hub:/.test(address) && !told.includes(address.split('.')[0] ?? '') ? old : world.tools.tls.served(address),
+    },
+    kube: (target) => ({
+      ...world.tools.kube(target),
+      async exec({pod}, command) {
+        expect(command.join(' ')).toMatch(/kill -HUP \$\(pidof bao\) sh [0-9a-f]{64}$/)
+        told.push(pod)
+        return ''
+      },
+    }),
+  }
+  const hubOf = () => openFleet(fleetOf(text), tools).hub
+  const written = await world.play(hubInit(hubOf(), tools))
+  expect(told).toEqual(['vault-0', 'vault-1', 'vault-2'])
+  expect(written.split('\n').filter((line) => !line.startsWith(' '))).toEqual(
+    told.map((node) => `no certificate shown by ${node} on hub but the one in its hands`),
+  )
+  expect(await world.play(hubInit(hubOf(), tools))).toBe('')
+})
+
+test('an issuer that a join has renewed signs the leaf in every pod before the one of before is trusted no longer', async () => {
+  const bare = text.replaceAll('{context: ', '{certManager: false, secretsOperator: false, context: ')
+  const world = fakeWorld({x509})
+  const early = openFleet(fleetOf(bare), world.tools)
+  await world.play(hubInit(early.hub, world.tools))
+  await world.play(edgeJoin(early.hub, edgeOf(early, 'edge-1')))
+  const {vault} = edgeOf(early, 'edge-1')
+  const issued = async () => (await vault.write<{certificate: string}>('pki/issue/agent', {common_name: 'edge-1.edge.lkeobs'})).certificate
+  const hands = {leaf: await issued(), asked: 0}
+  const tools: typeof world.tools = {
+    ...world.tools,
+    kube: (target) => ({
+      ...world.tools.kube(target),
+      async exec({container}, command) {
+        expect(container).toBe('leaf-agent')
+        if (!command.join(' ').includes('-exit-after-auth')) return hands.leaf
+        hands.asked += 1
+        // both are trusted as yet
+        expect((await entryOf(early.hub.vault, 'edge-1')).retiring).toBeDefined()
+        hands.leaf = await issued()
+        return ''
+      },
+    }),
+  }
+  const join = () => {
+    const fleet = openFleet(fleetOf(bare), tools)
+    return world.play(edgeJoin(fleet.hub, edgeOf(fleet, 'edge-1')))
+  }
+  expect(await join()).toBe('')
+  await newIssuer(vault, 'pki', 'lkeobs edge edge-1', inReach(early.hub, edgeOf(early, 'edge-1')).signer)
+  // every CA of the fake Vault has one key: what the one of before has signed is made here
+  const before = await x509.createCa({commonName: 'lkeobs edge edge-1', days: 1, pathLength: 0})
+  hands.leaf = (await x509.issueServer(before, {commonName: 'edge-1.edge.lkeobs', names: ['edge-1'], days: 1})).certificate
+  await join()
+  expect(hands.asked).toBe(1)
+  expect((await entryOf(early.hub.vault, 'edge-1')).retiring).toBeUndefined()
+  expect(await join()).toBe('')
 })

@@ -285,6 +285,23 @@ describe('on Kubernetes', () => {
     expect(by('trusted issuer')).toMatchObject({at: 'Secret lkeobs/gateway-clients', which: 'edge-1'})
   })
 
+  test('another certificate that a node of Vault has had for minutes and does not show is a finding', async () => {
+    const {world} = await opened(onKubernetes(', certManager: false'))
+    const {certificate: old} = await x509.createCa({commonName: 'vault', days: 365, pathLength: 0})
+    const served = (address: string) => (address.startsWith('vault-0.hub:') ? Promise.resolve(old) : world.tools.tls.served(address))
+    const fleet = openFleet(fleetOf(onKubernetes(', certManager: false')), {...world.tools, tls: {served}})
+    // as long as its kubelet may take
+    expect((await fleetCertificates(fleet, {warnMs})).ok).toBe(true)
+    vi.useFakeTimers({toFake: ['Date'], now: Date.now() + 300_000})
+    onTestFinished(() => void vi.useRealTimers())
+    const found = await fleetCertificates(fleet, {warnMs})
+    expect(found.certificates.filter(isDue)).toMatchObject([
+      {kind: 'vault', which: 'vault-0', state: 'valid', renewedBy: 'lkeobs hub init'},
+    ])
+    expect(screen(found)).toMatch(/✖ hub: Vault vault-0: it has another since 20\S+ \S+, and was not told\. When it ends: no leaf/)
+    expect(screen(found)).toMatch(/› lkeobs hub init$/)
+  })
+
   test('a leaf beside each pod is read in each', async () => {
     const world = fakeWorld()
     const kube: typeof world.tools.kube = (target) => {

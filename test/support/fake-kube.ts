@@ -229,6 +229,7 @@ export const fakeClusters = ({contexts, x509, record, keepSecret, noSecretIn, le
         return `${pods[0] ?? 'nobody'}.${context}:${to.port}`
       },
       async exec({namespace, pod: name, container}, command) {
+        if (container === 'leaf-agent') throw new LkeobsError('LKO-4003', `${container} in ${name} does not run`)
         if (!command.join(' ').includes('/proc/net/tcp')) throw new Error('nothing was said about this command in a pod')
         const data = await settled(context)
         const pod = data.get(keyOf({apiVersion: 'v1', kind: 'Pod'}, name, namespace))

@@ -8,6 +8,7 @@ import {leafAgentConfig, leafPolicy, type LeafWish} from '../../trust/leaf.ts'
 import {authEnabled, issuerOf, written} from '../../trust/pki.ts'
 import {applied, put} from './applied.ts'
 import {valueIn} from './authority.ts'
+import {leavesInPods, leavesRenewedInPods} from './inside.ts'
 import {namespaceOf, secretOf} from './names.ts'
 import {configMap, labelled, leafObjects, serviceAccount} from './objects.ts'
 import type {Site} from './site.ts'
@@ -163,5 +164,25 @@ export const deliveredBySidecar = (delivery: Delivery): readonly Task[] => {
         },
       }),
     ),
+    leavesFit(delivery),
   ]
 }
+
+/**
+ * The leaf in each pod that runs is of the present issuer. Whoever keeps it there renews it by its age alone, and the issuer
+ * of before is trusted only until the run that made another has ended.
+ */
+const leavesFit = ({site, vault, collector, leaf}: Delivery): Step => ({
+  title: `leaf in every pod of the ${collector} on ${site.cluster}, of the present issuer`,
+  patienceMs: 60_000,
+  async done() {
+    const {issuePath, ttlSeconds} = await leaf()
+    const above = readCertificate((await issuerOf(vault, issuePath.split('/')[0] ?? '')) ?? '')
+    // no leaf lives longer: none is of another
+    if (!above || Date.now() - Date.parse(above.validFrom) > ttlSeconds * 1000) return true
+    const own = (await leavesInPods(site, collector)).map((hand) => readCertificate(hand.leaf ?? ''))
+    const others = own.filter((certificate) => certificate && !isSignedBy(certificate, above)).length
+    return others === 0 ? true : `${others} of ${own.length} of another issuer`
+  },
+  apply: () => leavesRenewedInPods(site, collector),
+})

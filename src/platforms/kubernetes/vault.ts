@@ -4,6 +4,7 @@ import type {Step, Task} from '../../steps/step.ts'
 import {render} from '../../templates.ts'
 import type {SealStatus, Vault, VaultTarget} from '../../tools/vault.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
+import {shownWhereItRuns} from '../../trust/rotation.ts'
 import {sealCaFile, sealKeyIdOf, sealStanza, sealTokenFile} from '../../trust/seal.ts'
 import type {Cluster, HubCluster, Seal, VaultNode} from '../platform.ts'
 import {applied} from './applied.ts'
@@ -129,7 +130,7 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
   }
 
   const certificate = () => valueIn(site, namespace, vaultSecret, 'tls.crt')
-  const vaultCertificates: Cluster['vaultCertificates'] = {
+  const vaultCertificates: NonNullable<Cluster['vaultCertificates']> = {
     renewed: authority.vaultCertificateRenewed,
     now: certificate,
     shown: (pod) =>
@@ -158,6 +159,8 @@ export const vaultOf = ({site, hands, rootCa, replicas, seal, storageClass, seal
     vaultRestarted: (pod: string) => kube.remove({apiVersion: 'v1', kind: 'Pod', name: pod, namespace}),
     vaultRuns: (): readonly Task[] => [
       ...authority.hasVaultCertificate(),
+      // a pod that was made before it looked by itself knows nothing of one that was renewed
+      ...nodes.map((node) => shownWhereItRuns(cluster, node, vaultCertificates)),
       told(`what each Vault node on ${cluster} is told alone`),
       answering(
         released(site, `Vault on ${cluster}: ${replicas} ${replicas === 1 ? 'node' : 'nodes'} of OpenBao`, () =>

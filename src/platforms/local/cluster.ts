@@ -19,6 +19,7 @@ import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
 import {tried} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {mayAsk} from '../../trust/register.ts'
+import {shownWhereItRuns} from '../../trust/rotation.ts'
 import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust/seal.ts'
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {generatorProcesses} from './generators.ts'
@@ -27,7 +28,7 @@ import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {destinationPort} from './ports.ts'
 import {held, served} from './sightings.ts'
-import {serverNames, shownWhereItRuns, vaultCertificatesOf} from './vault-certificates.ts'
+import {serverNames, vaultCertificatesOf} from './vault-certificates.ts'
 
 type Parts = {
   readonly file: FleetFile

@@ -1,6 +1,4 @@
-import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
-import {shownByVault} from '../../trust/rotation.ts'
 import type {Cluster} from '../platform.ts'
 import {serverFile} from './authority.ts'
 import type {Machine} from './index.ts'
@@ -19,13 +17,3 @@ export const vaultCertificatesOf = (machine: Machine, nodes: readonly string[], 
   shown: (node) => tls.served(machine.place(node).address('api')).catch(() => undefined),
   reloaded: (node) => machine.reloaded(node),
 })
-
-/** A node that runs shows no certificate but the one in its hands; one that does not run begins with it. */
-export const shownWhereItRuns = (cluster: string, node: string, certificates: VaultCertificates): Step => {
-  const step = shownByVault(cluster, node, certificates)
-  return {
-    ...step,
-    title: `no certificate shown by ${node} on ${cluster} but the one in its hands`,
-    done: async () => ((await certificates.shown(node)) === undefined ? true : step.done()),
-  }
-}
