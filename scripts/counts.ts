@@ -8,13 +8,15 @@ const reasonOf = (test: TestCase): string => {
   return said || (/\(skipped: ([^)]+)\)/.exec(test.fullName)?.[1] ?? `no reason given: ${test.fullName}`)
 }
 
-/** A line a skip, and one for the skips of a file that share a reason. */
+/** A line for each reason of each file: which test it skips, or how many. */
 const skips = (tests: TestCase[]): string[] =>
-  [...Map.groupBy(tests, (test) => `${test.module.relativeModuleId}: ${reasonOf(test)}`)].map(([reason, those]) =>
-    those.length === 1 ? `skipped: ${those[0]!.fullName}: ${reason}` : `skipped: ${those.length} of ${reason}`,
+  [...Map.groupBy(tests, (test) => `${test.module.relativeModuleId}: ${reasonOf(test)}`)].map(
+    ([reason, [first, ...more]]) => `skipped: ${more.length === 0 ? first?.fullName : `${more.length + 1} tests`}: ${reason}`,
   )
 
 type Failure = {message: string; stacks?: readonly {file: string; line: number}[] | undefined}
+
+const isFailure = (error: unknown): error is Failure => typeof error === 'object' && error !== null && 'message' in error
 
 /** What failed, with the first lines of why and where. */
 const failure = (where: string, errors: readonly Failure[]): string[] =>
@@ -36,7 +38,7 @@ export const counts = (file: string): Reporter => ({
       ...skips(inState('skipped')),
       ...failed.flatMap((test) => failure(`${test.module.relativeModuleId} > ${test.fullName}`, test.result().errors ?? [])),
       ...broken.flatMap((each) => failure('fullName' in each ? each.fullName : each.relativeModuleId, each.errors())),
-      ...failure('outside a test', unhandled as readonly Failure[]),
+      ...failure('outside a test', unhandled.filter(isFailure)),
       `${inState('passed').length} passed, ${failed.length + broken.length + unhandled.length} failed, ${inState('skipped').length} skipped`,
     ]
     writeFileSync(file, `${lines.join('\n')}\n`)
