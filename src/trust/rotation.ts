@@ -206,7 +206,7 @@ export const issuerMadeAnew = (hub: HubCluster, edge: EdgeCluster, make: () => P
 type VaultCertificates = NonNullable<Cluster['vaultCertificates']>
 
 /** A node of Vault shows the certificate in its hands: where it does not, it is told that there is another. */
-export const shownByVault = (cluster: string, node: string, {now, shown, reloaded}: VaultCertificates): Step => ({
+const shownByVault = (cluster: string, node: string, {now, shown, reloaded}: VaultCertificates): Step => ({
   title: `${node} on ${cluster} shows the certificate in its hands`,
   patienceMs,
   async done() {
