@@ -1,6 +1,6 @@
 import {counted, type Signal, signals} from '../collector/config.ts'
 import {toHub} from '../collector/queue.ts'
-import type {Counters} from '../tools/stores.ts'
+import {type Counters, processLabel} from '../tools/stores.ts'
 import type {Hop} from './result.ts'
 
 /** What a collector's page says of the ways through it, by `FIGURE SIGNAL` of its receivers and `FIGURE SIGNAL EXPORTER`. */
@@ -72,33 +72,36 @@ export type Growth = {
 }
 
 export const growth = (): Growth => {
-  let last: Figures | undefined
-  let uptime: number | undefined
+  // each process on its own: one of several that does not answer once, or was started anew, says nothing of the others
+  const last = new Map<string, {readonly figures: Figures; readonly uptime: number | undefined}>()
   let queues: Figures = new Map()
   let isBegun = false
   const grown = new Map<string, number>()
+
+  const readOne = (name: string, page: Counters): boolean => {
+    const before = last.get(name)
+    const [figures, uptime] = [figuresOf(page), uptimeOf(page)]
+    const isNew = before?.uptime !== undefined && uptime !== undefined && uptime < before.uptime
+    last.set(name, {figures, uptime: uptime ?? before?.uptime})
+    for (const [figure, value] of isBegun ? figures : []) {
+      const had = isNew ? 0 : (before?.figures.get(figure) ?? 0)
+      // what fell has begun at zero, too
+      added(grown, figure, value >= had ? value - had : value)
+    }
+    return isNew
+  }
+
   return {
     read(page) {
       if (page === undefined) return {isNew: false}
-      const now = figuresOf(page)
-      const since = uptimeOf(page)
-      const isNew = last !== undefined && since !== undefined && uptime !== undefined && since < uptime
-      if (last !== undefined && isBegun) {
-        for (const [figure, value] of now) {
-          const before = isNew ? 0 : (last.get(figure) ?? 0)
-          // what fell without a new process is one of several that went
-          grown.set(figure, (grown.get(figure) ?? 0) + (value >= before ? value - before : value))
-        }
-      }
-      last = now
-      uptime = since ?? uptime
+      const processes = [...Map.groupBy(page, ({labels}) => labels[processLabel] ?? '')]
       queues = queuesOf(page)
-      return {isNew}
+      return {isNew: processes.map(([name, own]) => readOne(name, own)).includes(true)}
     },
     begin() {
       grown.clear()
-      for (const figure of last?.keys() ?? []) grown.set(figure, 0)
-      isBegun = last !== undefined
+      for (const {figures} of last.values()) for (const figure of figures.keys()) grown.set(figure, 0)
+      isBegun = last.size > 0
     },
     of: (figure) => grown.get(figure) ?? null,
     figures: () => [...grown.keys()],

@@ -132,7 +132,7 @@ export type Cluster = {
   inspect(): Promise<readonly ComponentState[]>
   /** The last lines of what a collector logged. */
   log(collector: string, lines: number): Promise<readonly string[]>
-  /** A collector's own counters; undefined when it does not answer. */
+  /** A collector's own counters, of all its processes that answer; undefined when none does. */
   counters(collector: string): Promise<Counters | undefined>
   /** What runs as processes of this machine, in the order in which it starts; left out elsewhere. */
   readonly processes?: readonly Component[]

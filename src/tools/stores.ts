@@ -143,6 +143,9 @@ export const spansTempo = async (
     .reduce((sum, {scopeSpans}) => sum + scopeSpans.reduce((spans, scope) => spans + scope.spans.length, 0), 0)
 }
 
+/** Which of several processes a sample is of, where they are read together. */
+export const processLabel = 'lkeobs_process'
+
 /** Samples of a process's own metrics page. */
 export type Counters = readonly (Sample & {readonly name: string})[]
 

@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest'
 import {growth, hopsOf} from '../../src/loadtest/counters.ts'
-import type {Counters} from '../../src/tools/stores.ts'
+import {type Counters, processLabel} from '../../src/tools/stores.ts'
 
 type Agent = {
   readonly uptime: number
@@ -48,6 +48,20 @@ describe('the growth of a counter', () => {
     expect(agent.read(undefined)).toEqual({isNew: false})
     expect(agent.read(pageOf({uptime: 1, accepted: 400}))).toEqual({isNew: true})
     expect(agent.of('generated logs')).toBe(30 + 400)
+  })
+
+  test('is of each process alone: one that does not answer once, or is started anew, adds nothing of the others', () => {
+    const of = (name: string, agent: Agent): Counters =>
+      pageOf(agent).map((one) => ({...one, labels: {...one.labels, [processLabel]: name}}))
+    const agents = growth()
+    agents.read([...of('a', {uptime: 10, accepted: 1000}), ...of('b', {uptime: 10, accepted: 500})])
+    agents.begin()
+    expect(agents.read(of('a', {uptime: 11, accepted: 1010}))).toEqual({isNew: false})
+    expect(agents.of('generated logs')).toBe(10)
+    agents.read([...of('a', {uptime: 12, accepted: 1020}), ...of('b', {uptime: 12, accepted: 520})])
+    expect(agents.of('generated logs')).toBe(20 + 20)
+    expect(agents.read([...of('a', {uptime: 13, accepted: 1030}), ...of('b', {uptime: 1, accepted: 7})])).toEqual({isNew: true})
+    expect(agents.of('generated logs')).toBe(30 + 20 + 7)
   })
 
   test('of a series that is missing is not known; of failures beside a queue it is none', () => {

@@ -10,7 +10,7 @@ import {plain, type Secret} from '../../secret.ts'
 import type {Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
-import {type Counters, readCounters} from '../../tools/stores.ts'
+import {type Counters, processLabel, readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
 import {applied, put} from './applied.ts'
@@ -220,7 +220,11 @@ export const opened = ({
       ).flat()
     },
     async counters(component) {
-      const pages = await Promise.all((await podsOf(site, component)).map((pod) => countersOf(site, component, pod)))
+      const pages = await Promise.all(
+        (await podsOf(site, component)).map(async (pod) =>
+          (await countersOf(site, component, pod))?.map((one) => ({...one, labels: {...one.labels, [processLabel]: pod}})),
+        ),
+      )
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
     },
