@@ -131,10 +131,14 @@ export const hopsTable = ({repetitions}: Measured): Table => {
   }
 }
 
-export const costTable = ({repetitions}: Measured): Table => {
+/** What is measured of processes alone, and so of no pod. */
+const ofPods = ({fingerprint}: Measured): string =>
+  fingerprint.platform === 'kubernetes' ? ' Of processes of this machine; of pods it is not known.' : ''
+
+export const costTable = (run: Measured): Table => {
   const groups = [
     ...Map.groupBy(
-      repetitions.flatMap(({processes}) => processes),
+      run.repetitions.flatMap(({processes}) => processes),
       ({process, cluster}) => `${process} ${cluster}`,
     ).values(),
   ]
@@ -153,17 +157,17 @@ export const costTable = ({repetitions}: Measured): Table => {
       ]
     }),
     numbers: 2,
-    note: 'Cores: CPU seconds for each second of the window. Per 1,000 items: of those that went through the process.',
+    note: `Cores: CPU seconds for each second of the window. Per 1,000 items: of those that went through the process.${ofPods(run)}`,
     bad: [],
   }
 }
 
-export const wireTable = ({repetitions}: Measured): Table => ({
+export const wireTable = (run: Measured): Table => ({
   title: 'Wire',
   header: ['hop', 'bytes per item', 'bytes', 'items'],
   rows: [
     ...Map.groupBy(
-      repetitions.flatMap(({wire}) => wire),
+      run.repetitions.flatMap(({wire}) => wire),
       ({hop}) => hop,
     ),
   ].map(([hop, wires]) => [
@@ -173,7 +177,7 @@ export const wireTable = ({repetitions}: Measured): Table => ({
     items(wires.reduce((all, wire) => all + wire.items, 0)),
   ]),
   numbers: 1,
-  note: 'Bytes on the wire, all signals together.',
+  note: `Bytes on the wire, all signals together.${ofPods(run)}`,
   bad: [],
 })
 
