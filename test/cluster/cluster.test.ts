@@ -737,6 +737,12 @@ describe.skipIf(missing)('on two clusters', () => {
       const join = await cli('edge', 'join', 'edge-1', '--json')
       expect(succeeded<Join>(join).verification.canaries.every(({ok}) => ok)).toBe(true)
       note('edge join, with another issuer', join.ms)
+      // connections end after 18 s: by then each was made with what the agent has now
+      await sleep(20_000)
+      const verified = await cli('verify', '--all', '--json')
+      succeeded(verified)
+      note('canaries 20 s after it', verified.ms)
+      expect(verified.ms).toBeLessThan(10_000)
       const [at, ca] = [await endpoint(), await hubRoot()]
       const opens = async (pem: string) => (await knock(at, {ca, cert: pem, key: pem})).verdict
       await eventually('the leaf of before is let in no longer', async () => refused.test(await opens(before)), 60_000)
