@@ -1,6 +1,7 @@
 import {leafAgentConfigMap, leafAgentPaths, leafAudience} from '../../components/collector.ts'
 import {leafFile} from '../../components/gateway.ts'
 import type {Step, Task} from '../../steps/step.ts'
+import {until} from '../../steps/wait.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
 import type {Vault} from '../../tools/vault.ts'
 import {isFor, isSignedBy, readCertificate} from '../../tools/x509.ts'
@@ -12,6 +13,9 @@ import {leavesInPods, leavesRenewedInPods} from './inside.ts'
 import {namespaceOf, secretOf} from './names.ts'
 import {configMap, labelled, leafObjects, serviceAccount} from './objects.ts'
 import type {Site} from './site.ts'
+
+/** How long the operator may take to ask for a leaf whose Secret is gone. */
+const askedWithinMs = 30_000
 
 type Delivery = {
   readonly site: Site
@@ -107,7 +111,11 @@ const leafFits = ({site, vault, collector, leaf}: Delivery): Step => {
       return Date.parse(certificate.validTo) > Date.now() ? true : `it expired ${certificate.validTo}`
     },
     async apply() {
-      if ((await current()) !== undefined) await site.kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
+      if ((await current()) === undefined) return
+      await site.kube.remove({apiVersion: 'v1', kind: 'Secret', name, namespace: at})
+      const seen = await until(async () => ((await current()) === undefined ? 'no leaf yet' : true), {forMs: askedWithinMs})
+      // what its pods still have may be trusted no longer in a moment
+      if (seen === true) await broughtByKubelet(site, collector)
     },
   }
 }
