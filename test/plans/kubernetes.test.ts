@@ -199,7 +199,8 @@ test('killed at any of its writes, the next run completes it, and the one after 
     await world.play(plan)
     expect(await world.play(plan), `killed before ${line}`).toBe('')
   }
-})
+  // two runs for each of its writes
+}, 180_000)
 
 test('a preview lists every step and leaves the world as it is, on an empty cluster too', async () => {
   const world = fakeWorld({x509})

@@ -89,7 +89,8 @@ test('killed at any of its writes, the next run completes it', async () => {
     await world.play(await labDown(fleetPath, true, world.tools))
     expect(world.shape(), `killed before ${line}`).toEqual({files: [], running: [], vaults: {}})
   }
-})
+  // two runs for each of its writes
+}, 180_000)
 
 test('a preview lists every step and stops nothing', async () => {
   const world = await worldWithLab()

@@ -209,7 +209,8 @@ test('killed at any of its writes, the next run completes it, and the one after 
     expect(world.shape(), `killed before ${line}`).toEqual(whole)
     expect(await world.play(await lab(world, 1)), `killed before ${line}`).toBe('')
   }
-})
+  // two runs for each of its writes
+}, 180_000)
 
 test('a disk that is full says so, and the run goes on once there is room', async () => {
   const world = labWorld()
