@@ -22,6 +22,13 @@ export type CollectorConfig = {
 export const signals = ['metrics', 'logs', 'traces'] as const
 export type Signal = (typeof signals)[number]
 
+/** The same of each signal. */
+export const perSignal = <T>(of: (signal: Signal) => T): Readonly<Record<Signal, T>> => ({
+  metrics: of('metrics'),
+  logs: of('logs'),
+  traces: of('traces'),
+})
+
 /** How a signal is spelt in the collector's own counters (otelcol_receiver_accepted_…). */
 export const counted = {metrics: 'metric_points', logs: 'log_records', traces: 'spans'} as const satisfies Record<Signal, string>
 

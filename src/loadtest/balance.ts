@@ -1,8 +1,8 @@
-import {type Signal, signals} from '../collector/config.ts'
+import {perSignal, type Signal} from '../collector/config.ts'
 import type {Balance, Explained, Hop, Latency, PerSignal} from './result.ts'
 
 /** The value at a share of the way through sorted values; null where there are none. */
-const percentile = (values: readonly number[], share: number): number | null => {
+export const percentile = (values: readonly number[], share: number): number | null => {
   const sorted = values.toSorted((one, other) => one - other)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? null
 }
@@ -85,7 +85,8 @@ export const balanceOf = ({signal, offered, generated, stored, hops, latencyMs, 
   return {...known, explained, unexplained: missing, lost: Math.max(0, generated - stored) - (isAtRest ? 0 : waiting)}
 }
 
-const summed = (values: readonly (number | null)[]): number | null =>
+/** null where one is not known. */
+export const summed = (values: readonly (number | null)[]): number | null =>
   values.reduce<number | null>((sum, value) => (sum === null || value === null ? null : sum + value), 0)
 
 const median = (values: readonly (number | null)[]): number | null =>
@@ -118,6 +119,5 @@ export const together = (repetitions: readonly PerSignal<Balance>[]): PerSignal<
       },
     }
   }
-  const [metrics, logs, traces] = signals.map(of) as [Balance, Balance, Balance]
-  return {metrics, logs, traces}
+  return perSignal(of)
 }

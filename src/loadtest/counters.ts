@@ -22,7 +22,7 @@ export const fromGenerators = 'generated'
  * The figures of a page. A collector has a series of failures only from the first one on: where it says how much waits for an
  * exporter, and nothing of failures, there were none.
  */
-export const figuresOf = (page: Counters): Figures => {
+const figuresOf = (page: Counters): Figures => {
   const figures = new Map<string, number>()
   for (const {labels} of page.filter(({name}) => name === 'otelcol_exporter_queue_size'))
     for (const figure of Object.keys(exported)) figures.set(`${figure} ${labels['data_type']} ${labels['exporter']}`, 0)
@@ -60,6 +60,8 @@ const uptimeOf = (page: Counters): number | undefined => {
 export type Growth = {
   /** Takes in a page; undefined where the collector does not answer. What it says of it: it is another process than before. */
   read(page: Counters | undefined): {readonly isNew: boolean}
+  /** By how much each figure grew with the last page; none where there was no answer. */
+  readonly latest: () => Figures
   /** Begins anew, from the last page. */
   begin(): void
   /** null where the collector never answered, or has no such counter. */
@@ -77,27 +79,32 @@ export const growth = (): Growth => {
   let queues: Figures = new Map()
   let isBegun = false
   const grown = new Map<string, number>()
+  let latest = new Map<string, number>()
 
   const readOne = (name: string, page: Counters): boolean => {
     const before = last.get(name)
     const [figures, uptime] = [figuresOf(page), uptimeOf(page)]
     const isNew = before?.uptime !== undefined && uptime !== undefined && uptime < before.uptime
     last.set(name, {figures, uptime: uptime ?? before?.uptime})
-    for (const [figure, value] of isBegun ? figures : []) {
+    for (const [figure, value] of figures) {
       const had = isNew ? 0 : (before?.figures.get(figure) ?? 0)
       // what fell has begun at zero, too
-      added(grown, figure, value >= had ? value - had : value)
+      added(latest, figure, value >= had ? value - had : value)
     }
     return isNew
   }
 
   return {
     read(page) {
+      latest = new Map()
       if (page === undefined) return {isNew: false}
       const processes = [...Map.groupBy(page, ({labels}) => labels[processLabel] ?? '')]
       queues = queuesOf(page)
-      return {isNew: processes.map(([name, own]) => readOne(name, own)).includes(true)}
+      const isNew = processes.map(([name, own]) => readOne(name, own)).includes(true)
+      if (isBegun) for (const [figure, value] of latest) added(grown, figure, value)
+      return {isNew}
     },
+    latest: () => latest,
     begin() {
       grown.clear()
       for (const {figures} of last.values()) for (const figure of figures.keys()) grown.set(figure, 0)

@@ -2,7 +2,7 @@ import {signals} from '../collector/config.ts'
 import {duration, grouped} from '../output.ts'
 import type {Measured} from './compare.ts'
 import type {Knee, KneeStep, LoadTest, Repetition, Verdict} from './result.ts'
-import {hopName, verdictOf} from './verdict.ts'
+import {hopName, queueThirds, verdictOf} from './verdict.ts'
 
 /** The rates that are tried, in percent of the profile's. */
 export const kneePercents = [25, 50, 75, 100, 125, 150, 200] as const
@@ -17,16 +17,8 @@ const quickMs = 1000
 const busy = 0.85
 
 /** The queues of which nothing is sent on faster than it comes: the least of the last third is above the most of the first. */
-const growing = ({timeline, warmUpSeconds, windowSeconds}: Repetition): readonly string[] =>
-  timeline.queues.flatMap(({name, values}) => {
-    const within = (from: number, to: number) =>
-      values.filter((value, index): value is number => {
-        const second = (timeline.seconds[index] ?? 0) - warmUpSeconds
-        return value !== null && second >= from * windowSeconds && second < to * windowSeconds
-      })
-    const [begun, ended] = [within(0, 1 / 3), within(2 / 3, 1)]
-    return begun.length > 0 && ended.length > 0 && Math.min(...ended) > Math.max(...begun) ? [name] : []
-  })
+const growing = (step: Repetition): readonly string[] =>
+  queueThirds(step).flatMap(({name, begun, ended}) => (Math.min(...ended) > Math.max(...begun) ? [name] : []))
 
 /** What broke at a step; nothing where it held. `first` is the lowest rate that was tried. */
 export const brokeAt = (step: Repetition, first: Repetition): readonly string[] => [

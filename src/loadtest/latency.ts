@@ -61,10 +61,10 @@ export const canariesThrough = (
     heard,
     /** No more are sent. */
     end: () => ended.abort(),
-    /** Those under way are waited for, or let go. */
-    async all(letGo: boolean): Promise<void> {
+    /** Those under way are let go. */
+    async letGo(): Promise<void> {
       ended.abort()
-      if (letGo) gone.abort()
+      gone.abort()
       await sending
       await Promise.all(all)
     },

@@ -1,12 +1,13 @@
 import {setTimeout as sleep} from 'node:timers/promises'
-import {type Signal, signals} from '../collector/config.ts'
+import {perSignal, type Signal} from '../collector/config.ts'
 import {toHub} from '../collector/queue.ts'
 import {orElse} from '../errors.ts'
 import type {Cluster, EdgeCluster, HubCluster} from '../platforms/platform.ts'
 import type {Tools} from '../tools/index.ts'
 import type {Counters} from '../tools/stores.ts'
+import {summed} from './balance.ts'
 import {costsOf} from './costs.ts'
-import {type Figures, figuresOf, fromGenerators, type Growth, growth, hopsOf, queuesOf, underWay} from './counters.ts'
+import {fromGenerators, type Growth, growth, hopsOf, queuesOf, underWay} from './counters.ts'
 import type {Happening, Hop, Line, Repetition, Timeline} from './result.ts'
 import {wiresOf} from './wires.ts'
 
@@ -31,7 +32,6 @@ type Watched = {
   readonly title: string
   readonly counts: Growth
   page?: Counters | undefined
-  figures?: Figures | undefined
   isSilent: boolean
 }
 
@@ -63,43 +63,43 @@ export const measuring = async ({tools: {processes, shell}, hub, edges}: Measure
   const wires = isHere ? wiresOf(shell, edges) : undefined
   const rates = newLines()
   const queues = newLines()
-  let sight: Sight = {rates: {metrics: 0, logs: 0, traces: 0}, waiting: null}
+  let sight: Sight = {rates: perSignal(() => 0), waiting: null}
   let isWindow = false
   let lookedMs = Date.now()
 
   /** Takes in what a collector says, or that it says nothing. */
   const take = (collector: Watched, page: Counters | undefined, moment: number, passedSeconds: number): number => {
-    const {counts, title, component, figures: before} = collector
+    const {counts, title, component, page: before} = collector
     const {isNew} = counts.read(page)
     // where its process is seen, that says more
     if (isNew && !isHere) happened(`${title} was started anew`)
     if ((page === undefined) !== collector.isSilent) happened(`${title} ${page === undefined ? 'does not answer' : 'answers again'}`)
-    const figures = page && figuresOf(page)
-    Object.assign(collector, {page, figures, isSilent: page === undefined})
-    const rateOf = (figure: string): number | null => {
-      const now = figures?.get(figure)
-      if (now === undefined || before === undefined) return null
-      return Math.max(0, now - (isNew ? 0 : (before.get(figure) ?? 0))) / passedSeconds
-    }
-    for (const figure of new Set([...(before?.keys() ?? []), ...(figures?.keys() ?? [])])) {
+    Object.assign(collector, {page, isSilent: page === undefined})
+    // what grew while it did not answer is of no second
+    const rateOf = (grew: number): number | null => (before === undefined ? null : grew / passedSeconds)
+    const latest = counts.latest()
+    for (const [figure, grew] of latest) {
       const [kind, signal = '', exporter = ''] = figure.split(' ')
-      if (kind === 'accepted') rates.set(`${title} ${signal}`, moment, rateOf(figure))
-      if (kind === 'sent' && exporter !== toHub) rates.set(`${exporter} ${signal}`, moment, rateOf(figure))
+      if (kind === 'accepted') rates.set(`${title} ${signal}`, moment, rateOf(grew))
+      if (kind === 'sent' && exporter !== toHub) rates.set(`${exporter} ${signal}`, moment, rateOf(grew))
     }
-    for (const [queue, size] of queuesOf(page ?? [])) {
+    const waiting = queuesOf(page ?? [])
+    for (const [queue, size] of waiting) {
       const [signal = '', exporter = ''] = queue.split(' ')
       queues.set(`${exporter === toHub ? title : exporter} ${signal}`, moment, size)
     }
-    for (const signal of component === 'agent' ? signals : [])
-      sight = {...sight, rates: {...sight.rates, [signal]: sight.rates[signal] + (rateOf(`${fromGenerators} ${signal}`) ?? 0)}}
-    return [...queuesOf(page ?? []).values()].reduce((sum, size) => sum + size, 0)
+    if (component === 'agent') {
+      const now = perSignal((signal) => sight.rates[signal] + (rateOf(latest.get(`${fromGenerators} ${signal}`) ?? 0) ?? 0))
+      sight = {...sight, rates: now}
+    }
+    return [...waiting.values()].reduce((sum, size) => sum + size, 0)
   }
 
   const lookNow = async (): Promise<void> => {
     const pages = await Promise.all(collectors.map(({cluster, component}) => orElse(cluster.counters(component), () => undefined)))
     const passedSeconds = Math.max(0.001, (Date.now() - lookedMs) / 1000)
     lookedMs = Date.now()
-    sight = {...sight, rates: {metrics: 0, logs: 0, traces: 0}}
+    sight = {...sight, rates: perSignal(() => 0)}
     const waiting = collectors.map((collector, index) => take(collector, pages[index], seconds.length, passedSeconds))
     sight = {...sight, waiting: pages.includes(undefined) ? null : waiting.reduce((sum, size) => sum + size, 0)}
     seconds.push(rounded())
@@ -139,11 +139,7 @@ export const measuring = async ({tools: {processes, shell}, hub, edges}: Measure
     /** Every collector answers, nothing waits, and nothing is under way. */
     isAtRest: () => sight.waiting === 0 && collectors.every(({page}) => page !== undefined && underWay(page) === 0),
     /** What the agents have accepted from generators; null where one could not be read. */
-    accepted: (signal: Signal): number | null =>
-      agents.reduce<number | null>((sum, {counts}) => {
-        const grown = counts.of(`${fromGenerators} ${signal}`)
-        return sum === null || grown === null ? null : sum + grown
-      }, 0),
+    accepted: (signal: Signal): number | null => summed(agents.map(({counts}) => counts.of(`${fromGenerators} ${signal}`))),
     async end(): Promise<void> {
       over.abort()
       await looking

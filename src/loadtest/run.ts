@@ -1,13 +1,13 @@
 import {availableParallelism} from 'node:os'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Fleet} from '../clusters.ts'
-import {signals} from '../collector/config.ts'
+import {perSignal, type Signal, signals} from '../collector/config.ts'
 import {LkeobsError, orElse} from '../errors.ts'
 import {grouped} from '../output.ts'
 import type {EdgeCluster, HubCluster, Stores} from '../platforms/platform.ts'
 import type {Tools} from '../tools/index.ts'
 import {newRun} from '../verify/verify.ts'
-import {balanceOf, latencyOf, together} from './balance.ts'
+import {balanceOf, latencyOf, summed, together} from './balance.ts'
 import type {Measured} from './compare.ts'
 import {fingerprintOf} from './fingerprint.ts'
 import {generatorsOf, type Made, type Source, sourcesOf} from './generators.ts'
@@ -16,7 +16,7 @@ import {brokeAt, kneeOf, kneePercents} from './knee.ts'
 import {canariesThrough} from './latency.ts'
 import {type Measuring, measuring} from './measure.ts'
 import {type Profile, scaled} from './profile.ts'
-import type {Balance, KneeStep, PerSignal, Repetition} from './result.ts'
+import type {KneeStep, PerSignal, Repetition} from './result.ts'
 
 export type LoadTestWish = {
   readonly tools: Tools
@@ -89,11 +89,11 @@ const checkRest = async (measure: Measuring, tell: (line: string) => void): Prom
 
 /** What was acknowledged of each signal: as the generators say where they could, otherwise as the agents counted it. */
 const generatedOf = (made: readonly Made[], measure: Measuring): PerSignal<number> => {
-  const of = (signal: (typeof signals)[number]): number => {
+  const of = (signal: Signal): number => {
     const own = made.filter((one) => one.signal === signal)
     const accepted = measure.accepted(signal)
     const unsent = own.reduce((sum, one) => sum + one.unsent, 0)
-    const said = own.reduce<number | null>((sum, {acknowledged}) => (sum === null || acknowledged === null ? null : sum + acknowledged), 0)
+    const said = summed(own.map(({acknowledged}) => acknowledged))
     const complaint = own.find((one) => one.complaint !== undefined)?.complaint
     if (unsent > 0) measure.happened(`${signal}: ${grouped(unsent)} items were not acknowledged: ${complaint ?? 'no reason given'}`)
     else if (complaint !== undefined) measure.happened(`${signal}: a generator ended before its time: ${complaint}`)
@@ -101,7 +101,7 @@ const generatedOf = (made: readonly Made[], measure: Measuring): PerSignal<numbe
     // spans that its queue has no room for telemetrygen drops, and counts
     return signal === 'traces' ? Math.min(said, accepted ?? said) : said
   }
-  return {metrics: of('metrics'), logs: of('logs'), traces: of('traces')}
+  return perSignal(of)
 }
 
 /** Asks the stores until they have all of it, or nothing more comes. */
@@ -177,12 +177,12 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
       () => watched('draining'),
     )
     await measure.end()
-    await canaries.all(true)
+    await canaries.letGo()
     const generated = generatedOf(made, measure)
     const hops = measure.hops()
     const period = {fromMs: startedAt.getTime() - 2000, toMs: toMs + 2000}
     const stored = await storedOf(pass, {run: named, period, spansPerTrace: profile.spansPerTrace}, generated)
-    const balances = signals.map((signal): Balance => {
+    const balances = perSignal((signal) => {
       const ms = canaries.heard.filter((heard) => heard.signal === signal).map((heard) => heard.ms)
       return balanceOf({
         signal,
@@ -193,7 +193,7 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
         latencyMs: latencyOf(ms),
         isAtRest: drainSeconds !== null,
       })
-    }) as [Balance, Balance, Balance]
+    })
     const {processes, wire, timeline, happenings} = measure.seen(
       windowSeconds,
       hops,
@@ -213,7 +213,7 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
       warmUpSeconds,
       windowSeconds,
       drainSeconds,
-      signals: {metrics: balances[0], logs: balances[1], traces: balances[2]},
+      signals: balances,
       hops,
       processes,
       wire,

@@ -1,4 +1,5 @@
 import {type Signal, signals} from '../collector/config.ts'
+import {percentile} from './balance.ts'
 import {count, duration, grouped} from '../output.ts'
 import {type Compared, compare, differences, type Measured} from './compare.ts'
 import type {Balance, Hop, LoadTest, Repetition, Verdict} from './result.ts'
@@ -97,24 +98,26 @@ const timely = (signal: Signal, {latencyMs: {p99, samples}}: Balance, isDisturbe
   ]
 }
 
-const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+/** What waited in each queue in the first and in the last third of the window; a queue that was not seen in both is left out. */
+export const queueThirds = ({timeline, warmUpSeconds, windowSeconds}: Repetition) =>
+  timeline.queues.flatMap(({name, values}) => {
+    const third = (which: 0 | 2) =>
+      values.filter((value, index): value is number => {
+        const second = (timeline.seconds[index] ?? 0) - warmUpSeconds
+        return value !== null && second >= (which * windowSeconds) / 3 && second < ((which + 1) * windowSeconds) / 3
+      })
+    const [begun, ended] = [third(0), third(2)]
+    return begun.length > 0 && ended.length > 0 ? [{name, begun, ended}] : []
+  })
 
 /** A queue grows where the least of its last third is above what it held in the first by more than the committed seconds of traffic. */
 const steady = (repetition: Repetition): readonly Finding[] => {
-  const {timeline, warmUpSeconds, windowSeconds, signals: balances} = repetition
-  const third = windowSeconds / 3
-  return timeline.queues.flatMap(({name, values}) => {
-    const between = (from: number, to: number) =>
-      values.filter((value, index) => {
-        const second = (timeline.seconds[index] ?? 0) - warmUpSeconds
-        return value !== null && second >= from && second < to
-      }) as readonly number[]
-    const [begun, ended] = [between(0, third), between(2 * third, windowSeconds)]
-    if (begun.length === 0 || ended.length === 0) return []
+  const {windowSeconds, signals: balances} = repetition
+  return queueThirds(repetition).flatMap(({name, begun, ended}) => {
     const own = signals.find((signal) => name.endsWith(` ${signal}`))
     const through: readonly Signal[] = own ? [own] : signals
     const perSecond = through.reduce((all, signal) => all + balances[signal].offered / windowSeconds, 0)
-    const grown = Math.min(...ended) - middle(begun)
+    const grown = Math.min(...ended) - (percentile(begun, 0.5) ?? 0)
     return grown > perSecond * commitments.queueSeconds
       ? [
           fail(

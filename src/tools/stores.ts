@@ -57,22 +57,26 @@ export const samplesPrometheus = async (
   return answer?.data.result.flatMap(({values}) => values.map(([, value]) => Number(value)))
 }
 
-/** How many samples the series of a selector have, after one time and until another; undefined when Prometheus does not answer. */
-export const countPrometheus = async (http: Http, base: string, selector: string, {fromMs, toMs}: Period): Promise<number | undefined> => {
+/** The one number of an instant query over all its series, 0 where there is none; undefined when nobody answers. */
+const oneNumber = async (http: Http, url: string, parameters: Readonly<Record<string, string>>): Promise<number | undefined> => {
   type Answer = {data: {result: {value: [number, string]}[]}}
-  const query = `sum(count_over_time(${selector}[${toMs - fromMs}ms]))`
-  const parameters = new URLSearchParams({query, time: (toMs / 1000).toFixed(3)})
-  const answer = await json<Answer>(http, `${base}/api/v1/query?${parameters.toString()}`, patientMs)
+  const answer = await json<Answer>(http, `${url}?${new URLSearchParams(parameters).toString()}`, patientMs)
   return answer && Number(answer.data.result[0]?.value[1] ?? 0)
 }
 
+/** How many samples the series of a selector have, after one time and until another; undefined when Prometheus does not answer. */
+export const countPrometheus = (http: Http, base: string, selector: string, {fromMs, toMs}: Period): Promise<number | undefined> =>
+  oneNumber(http, `${base}/api/v1/query`, {
+    query: `sum(count_over_time(${selector}[${toMs - fromMs}ms]))`,
+    time: (toMs / 1000).toFixed(3),
+  })
+
 /** How many log lines a query finds, after one time and until another; undefined when Loki does not answer. */
-export const countLinesLoki = async (http: Http, base: string, query: string, {fromMs, toMs}: Period): Promise<number | undefined> => {
-  type Answer = {data: {result: {value: [number, string]}[]}}
-  const parameters = new URLSearchParams({query: `sum(count_over_time(${query}[${toMs - fromMs}ms]))`, time: `${toMs}000000`})
-  const answer = await json<Answer>(http, `${base}/loki/api/v1/query?${parameters.toString()}`, patientMs)
-  return answer && Number(answer.data.result[0]?.value[1] ?? 0)
-}
+export const countLinesLoki = (http: Http, base: string, query: string, {fromMs, toMs}: Period): Promise<number | undefined> =>
+  oneNumber(http, `${base}/loki/api/v1/query`, {
+    query: `sum(count_over_time(${query}[${toMs - fromMs}ms]))`,
+    time: `${toMs}000000`,
+  })
 
 /** One element of a range query's matrix: what a series was at its times, in ms, oldest first. */
 export type Series = {readonly labels: Readonly<Record<string, string>>; readonly values: readonly (readonly [ms: number, value: number])[]}

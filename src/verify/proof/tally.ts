@@ -1,4 +1,4 @@
-import {type Signal, signals} from '../../collector/config.ts'
+import {perSignal, type Signal, signals} from '../../collector/config.ts'
 import type {Item} from './item.ts'
 import type {Way} from './traffic.ts'
 
@@ -62,8 +62,7 @@ export const fateOf = (
 
 /** Of each signal, what several ways have together. */
 const added = (fates: readonly Fate[], figure: keyof Tally): Counts => {
-  const of = (wanted: Signal) => fates.reduce((sum, fate) => (fate.signal === wanted ? sum + fate[figure] : sum), 0)
-  return {metrics: of('metrics'), logs: of('logs'), traces: of('traces')}
+  return perSignal((wanted) => fates.reduce((sum, fate) => (fate.signal === wanted ? sum + fate[figure] : sum), 0))
 }
 
 export const tallyOf = (fates: readonly Fate[]): Tally => ({
