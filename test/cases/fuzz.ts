@@ -57,6 +57,20 @@ export const fuzz = async (lab: DataLab, {signal, requests, seed, perSecond = 40
   }
   const {stored = 0, repaired, takenOut = {}, accepted: items = 0, dropped} = (await lab.edgeQueue('edge-1', signal)) ?? {}
   if (items !== stored + sum(takenOut) + sum(dropped))
-    problems.push(`of edge-1 ${items} items were accepted, ${stored} stored, ${sum(takenOut)} taken out, ${sum(dropped)} dropped: that does not add up`)
-  return {signal, seed, accepted, refused, good: sent, goodLost: lost, goodMs: ms, stored, repaired: sum(repaired), deadLetters: takenOut, problems}
+    problems.push(
+      `of edge-1 ${items} items were accepted, ${stored} stored, ${sum(takenOut)} taken out, ${sum(dropped)} dropped: that does not add up`,
+    )
+  return {
+    signal,
+    seed,
+    accepted,
+    refused,
+    good: sent,
+    goodLost: lost,
+    goodMs: ms,
+    stored,
+    repaired: sum(repaired),
+    deadLetters: takenOut,
+    problems,
+  }
 }

@@ -53,7 +53,7 @@ const hostile = (seed: number) => {
       () => 'le',
       () => '1',
       () => '\uFEFF\u202E{{.}}${env:PATH}',
-      () => "'; drop table \\ \" }",
+      () => '\'; drop table \\ " }',
       () => bytes(below(12)),
       () => 'x'.repeat(below(200)),
       () => (maybe(0.004) ? 'y'.repeat(300_000) : 'y'.repeat(70)),
@@ -83,7 +83,13 @@ const hostile = (seed: number) => {
   const traceId = () => id(16)
   const spanId = () => id(8)
 
-  const exemplar = () => ({timeUnixNano: time(), asDouble: number(), spanId: spanId(), traceId: traceId(), filteredAttributes: attributes(2)})
+  const exemplar = () => ({
+    timeUnixNano: time(),
+    asDouble: number(),
+    spanId: spanId(),
+    traceId: traceId(),
+    filteredAttributes: attributes(2),
+  })
   const common = () => ({startTimeUnixNano: time(), timeUnixNano: time(), attributes: attributes(), flags: maybe(0.9) ? 0 : small()})
   const numberPoint = () => ({...common(), ...(maybe(0.5) ? {asInt: integer()} : {asDouble: number()}), exemplars: several(2, exemplar)})
   const histogramPoint = () => ({

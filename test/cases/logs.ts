@@ -48,7 +48,11 @@ export const logCases: readonly Case[] = [
     name: 'the-year-2262',
     signal: 'logs',
     request: (at) =>
-      logsOf(at, record(at, {timeUnixNano: 9_223_372_036_854_775_000n}), record(at, {timeUnixNano: 2n ** 64n - 1n, body: {stringValue: 'more'}})),
+      logsOf(
+        at,
+        record(at, {timeUnixNano: 9_223_372_036_854_775_000n}),
+        record(at, {timeUnixNano: 2n ** 64n - 1n, body: {stringValue: 'more'}}),
+      ),
     becomes: {deadLetters: {'time-ahead': 2}},
     always: true,
   },
@@ -133,13 +137,27 @@ export const logCases: readonly Case[] = [
   {
     name: 'attributes-of-symbols',
     signal: 'logs',
-    request: (at) => logsOf(at, record(at, {attributes: attributes([['%%%', '1'], ['', '2'], ['k', '3'], ['k', '4'], ['9', '5'], ['__name__', '6']])})),
+    request: (at) =>
+      logsOf(
+        at,
+        record(at, {
+          attributes: attributes([
+            ['%%%', '1'],
+            ['', '2'],
+            ['k', '3'],
+            ['k', '4'],
+            ['9', '5'],
+            ['__name__', '6'],
+          ]),
+        }),
+      ),
     becomes: [{stored: 1, repaired: {name: 1}}, {stored: 1}],
   },
   {
     name: 'names-that-are-labels-of-loki',
     signal: 'logs',
-    request: (at) => logsOf(at, record(at, {attributes: attributes({service_name: 'mine', level: 'x', __error__: 'y', detected_level: 'z'})})),
+    request: (at) =>
+      logsOf(at, record(at, {attributes: attributes({service_name: 'mine', level: 'x', __error__: 'y', detected_level: 'z'})})),
     becomes: {stored: 1},
   },
   {
@@ -183,7 +201,10 @@ export const logCases: readonly Case[] = [
     request: (at) => ({
       resourceLogs: [
         {resource: {}, scopeLogs: [{logRecords: [record(at)]}]},
-        {resource: {attributes: attributes({'service.name': ''})}, scopeLogs: [{logRecords: [record(at, {body: {stringValue: `second case ${at.run} ${at.i}`}})]}]},
+        {
+          resource: {attributes: attributes({'service.name': ''})},
+          scopeLogs: [{logRecords: [record(at, {body: {stringValue: `second case ${at.run} ${at.i}`}})]}],
+        },
       ],
     }),
     selector: ({run}) => `{lkeobs_edge="edge-1"} |= "case ${run}"`,
@@ -223,7 +244,12 @@ export const logCases: readonly Case[] = [
     request: (at) =>
       logsOf(
         at,
-        record(at, {attributes: [...attributes({list: [1, [2, [3]]], map: {a: {b: {}}}, none: undefined, bytes: Buffer.alloc(9)}), {key: 'deep', value: nested(40)}]}),
+        record(at, {
+          attributes: [
+            ...attributes({list: [1, [2, [3]]], map: {a: {b: {}}}, none: undefined, bytes: Buffer.alloc(9)}),
+            {key: 'deep', value: nested(40)},
+          ],
+        }),
       ),
     becomes: {stored: 1},
   },

@@ -133,7 +133,9 @@ export const metricCases: readonly Case[] = [
     request: (at) =>
       metricsOf(at, {
         ...gauge(at, 'broken.attribute'),
-        gauge: {dataPoints: [{timeUnixNano: at.now, asInt: at.i, attributes: [{key: noUtf8('key.'), value: {stringValue: noUtf8('value ')}}]}]},
+        gauge: {
+          dataPoints: [{timeUnixNano: at.now, asInt: at.i, attributes: [{key: noUtf8('key.'), value: {stringValue: noUtf8('value ')}}]}],
+        },
       }),
     becomes: [{stored: 1}, {stored: 1, repaired: {name: 1}}, {stored: 1, repaired: {'value-cut': 1}}, {refused: /utf|UTF/}],
   },
@@ -168,7 +170,8 @@ export const metricCases: readonly Case[] = [
   {
     name: 'the-year-2262',
     signal: 'metrics',
-    request: (at) => metricsOf(at, gauge(at, 'far', {timeUnixNano: 9_223_372_036_854_775_000n}), gauge(at, 'farther', {timeUnixNano: 2n ** 64n - 1n})),
+    request: (at) =>
+      metricsOf(at, gauge(at, 'far', {timeUnixNano: 9_223_372_036_854_775_000n}), gauge(at, 'farther', {timeUnixNano: 2n ** 64n - 1n})),
     becomes: {deadLetters: {'time-ahead': 2}},
   },
   {
@@ -240,7 +243,9 @@ export const metricCases: readonly Case[] = [
     request: (at) =>
       metricsOf(
         at,
-        gauge(at, `scraped.${at.run}`, {attributes: attributes({__name__: 'other', job: 'mine', instance: 'host:1', le: 'x', quantile: '2'})}),
+        gauge(at, `scraped.${at.run}`, {
+          attributes: attributes({__name__: 'other', job: 'mine', instance: 'host:1', le: 'x', quantile: '2'}),
+        }),
       ),
     becomes: {stored: 1},
     ...named('scraped'),
@@ -254,7 +259,17 @@ export const metricCases: readonly Case[] = [
   {
     name: 'attribute-keys-empty-and-twice',
     signal: 'metrics',
-    request: (at) => metricsOf(at, gauge(at, 'keys', {attributes: attributes([['', 'empty'], ['k', '1'], ['k', '2']])})),
+    request: (at) =>
+      metricsOf(
+        at,
+        gauge(at, 'keys', {
+          attributes: attributes([
+            ['', 'empty'],
+            ['k', '1'],
+            ['k', '2'],
+          ]),
+        }),
+      ),
     becomes: {stored: 1},
   },
   {
@@ -308,7 +323,8 @@ export const metricCases: readonly Case[] = [
   {
     name: 'histogram-bounds-unsorted',
     signal: 'metrics',
-    request: (at) => metricsOf(at, histogram(at, 'unsorted', {explicitBounds: [2, 1]}), histogram(at, 'repeated', {explicitBounds: [1, 1]})),
+    request: (at) =>
+      metricsOf(at, histogram(at, 'unsorted', {explicitBounds: [2, 1]}), histogram(at, 'repeated', {explicitBounds: [1, 1]})),
     becomes: [{stored: 2}, {stored: 1, deadLetters: {'invalid-histogram': 1}}, {deadLetters: {'invalid-histogram': 2}}],
     ...count,
   },
@@ -327,7 +343,15 @@ export const metricCases: readonly Case[] = [
         name: 'summed.up',
         summary: {
           dataPoints: [
-            {timeUnixNano: at.now, count: 4, sum: 2, quantileValues: [{quantile: 0.5, value: 1}, {quantile: 7, value: Number.NaN}]},
+            {
+              timeUnixNano: at.now,
+              count: 4,
+              sum: 2,
+              quantileValues: [
+                {quantile: 0.5, value: 1},
+                {quantile: 7, value: Number.NaN},
+              ],
+            },
           ],
         },
       }),
@@ -341,7 +365,10 @@ export const metricCases: readonly Case[] = [
       metricsOf(
         at,
         sum(at, 'exemplified', cumulative, {
-          exemplars: [{timeUnixNano: 0, asDouble: 1, filteredAttributes: attributes({long: 'x'.repeat(500)})}, {timeUnixNano: at.now + hours(30), asInt: 1}],
+          exemplars: [
+            {timeUnixNano: 0, asDouble: 1, filteredAttributes: attributes({long: 'x'.repeat(500)})},
+            {timeUnixNano: at.now + hours(30), asInt: 1},
+          ],
         }),
       ),
     becomes: {stored: 1},
@@ -349,7 +376,8 @@ export const metricCases: readonly Case[] = [
   {
     name: 'exemplar-with-a-short-id',
     signal: 'metrics',
-    request: (at) => metricsOf(at, sum(at, 'exemplified.badly', cumulative, {exemplars: [{timeUnixNano: at.now, asInt: 1, traceId: 'abcdef'}]})),
+    request: (at) =>
+      metricsOf(at, sum(at, 'exemplified.badly', cumulative, {exemplars: [{timeUnixNano: at.now, asInt: 1, traceId: 'abcdef'}]})),
     becomes: {refused: /length|TraceID/i},
   },
   {
@@ -383,7 +411,8 @@ export const metricCases: readonly Case[] = [
   {
     name: 'one-name-of-two-types',
     signal: 'metrics',
-    request: (at) => metricsOf(at, gauge(at, 'disputed_total', {asInt: 1}), sum(at, 'disputed', cumulative, {timeUnixNano: at.now + 1_000_000n})),
+    request: (at) =>
+      metricsOf(at, gauge(at, 'disputed_total', {asInt: 1}), sum(at, 'disputed', cumulative, {timeUnixNano: at.now + 1_000_000n})),
     becomes: {stored: 2},
   },
   {

@@ -11,7 +11,7 @@ import {type Becomes, type Case, choicesOf, runOf} from './case.ts'
 const http = createHttp()
 const hourMs = 3_600_000
 const everyMs = 200
-export const goodWithinMs = 10_000
+const goodWithinMs = 10_000
 
 /** What is done to the fleet while the items are on their way; ends when all is mended. */
 export type Disturbance = (lab: DataLab, signals: readonly Signal[]) => Promise<void>
@@ -146,12 +146,21 @@ export const runCases = async (lab: DataLab, cases: readonly Case[], disturbance
   const waiting = await lab.waiting(10_000, signals)
 
   const problems = [
-    ...results.filter((way) => way.lost > 0).map((way) => `${way.lost} of ${way.accepted} good ${way.signal} of ${way.edge} not stored in ${ms} ms`),
+    ...results
+      .filter((way) => way.lost > 0)
+      .map((way) => `${way.lost} of ${way.accepted} good ${way.signal} of ${way.edge} not stored in ${ms} ms`),
     ...results.flatMap(({edge, signal, refusals}) => refusals.map((refusal) => `good ${signal} of ${edge} refused: ${refusal}`)),
-    ...results.filter(({accepted}) => accepted < 80).map(({edge, signal, accepted}) => `only ${accepted} good ${signal} of ${edge} accepted`),
+    ...results
+      .filter(({accepted}) => accepted < 80)
+      .map(({edge, signal, accepted}) => `only ${accepted} good ${signal} of ${edge} accepted`),
     ...waiting,
   ]
-  if (lost > 0) problems.push(...((await lab.queues('hub', 'gateway')) ?? []).flatMap(({sinks}) => sinks.flatMap(({edges}) => edges.flatMap(({lastError}) => lastError ?? []))))
+  if (lost > 0)
+    problems.push(
+      ...((await lab.queues('hub', 'gateway')) ?? []).flatMap(({sinks}) =>
+        sinks.flatMap(({edges}) => edges.flatMap(({lastError}) => lastError ?? [])),
+      ),
+    )
 
   const letters = (await Promise.all(signals.map((signal) => lab.deadLetters(signal)))).flat()
   const outcomes: Outcome[] = []
@@ -163,7 +172,8 @@ export const runCases = async (lab: DataLab, cases: readonly Case[], disturbance
     const counters = alone && counted(before, await lab.edgeQueue('edge-1', one.signal))
     const wished = choicesOf(one).map(({stored = 0}) => stored * accepted)
     let stored = await storedOf(lab, one, run)
-    for (const end = Date.now() + 8000; !wished.includes(stored ?? -1) && Date.now() < end; stored = await storedOf(lab, one, run)) await sleep(400)
+    for (const end = Date.now() + 8000; !wished.includes(stored ?? -1) && Date.now() < end; stored = await storedOf(lab, one, run))
+      await sleep(400)
     const outcome: Outcome = {accepted, refusals, stored: stored ?? -1, deadLetters, ...(counters && {counters})}
     outcomes.push(outcome)
     problems.push(...(await problemsOf(lab, one, run, outcome)))

@@ -60,7 +60,12 @@ export const traceCases: readonly Case[] = [
   {
     name: 'the-end-of-time',
     signal: 'traces',
-    request: (at) => spansOf(at, span(at, {startTimeUnixNano: at.now, endTimeUnixNano: 2n ** 64n - 1n}), span(at, {startTimeUnixNano: 2n ** 63n, endTimeUnixNano: 2n ** 63n + 1n})),
+    request: (at) =>
+      spansOf(
+        at,
+        span(at, {startTimeUnixNano: at.now, endTimeUnixNano: 2n ** 64n - 1n}),
+        span(at, {startTimeUnixNano: 2n ** 63n, endTimeUnixNano: 2n ** 63n + 1n}),
+      ),
     becomes: [{stored: 2}, {stored: 1, deadLetters: {'time-ahead': 1}}, {deadLetters: {'time-ahead': 2}}],
   },
   {
@@ -86,7 +91,11 @@ export const traceCases: readonly Case[] = [
     name: 'enumerations-out-of-range',
     signal: 'traces',
     request: (at) =>
-      spansOf(at, span(at, {kind: 99, flags: 0xff_ff_ff_ff, status: {code: 77, message: 'x'.repeat(5000)}}), span(at, {kind: -1, traceState: 'x'.repeat(2000)})),
+      spansOf(
+        at,
+        span(at, {kind: 99, flags: 0xff_ff_ff_ff, status: {code: 77, message: 'x'.repeat(5000)}}),
+        span(at, {kind: -1, traceState: 'x'.repeat(2000)}),
+      ),
     becomes: {stored: 2},
   },
   {
@@ -141,7 +150,19 @@ export const traceCases: readonly Case[] = [
   {
     name: 'attribute-names-odd',
     signal: 'traces',
-    request: (at) => spansOf(at, span(at, {attributes: attributes([['', '1'], ['地域', '2'], ['%', '3'], ['k', '4'], ['k', '5']])})),
+    request: (at) =>
+      spansOf(
+        at,
+        span(at, {
+          attributes: attributes([
+            ['', '1'],
+            ['地域', '2'],
+            ['%', '3'],
+            ['k', '4'],
+            ['k', '5'],
+          ]),
+        }),
+      ),
     becomes: {stored: 1},
   },
   {

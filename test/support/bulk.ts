@@ -45,7 +45,7 @@ const words = ['at', 'com.example.orders', 'Handler', 'invoke', 'Native Method',
 /** Text that compresses as stack traces do. */
 const textOf = (head: string, sequence: number, bytes: number): string => {
   let text = `${head} `
-  for (let state = sequence + 1; text.length < bytes; ) {
+  for (let state = sequence + 1; text.length < bytes;) {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
     text += `${words[state % words.length]} ${state.toString(36)} `
   }
@@ -161,7 +161,13 @@ const inPrometheus = async (lab: DataLab, {run, edge}: Bulk, items: readonly Num
   return found
 }
 
-export type BulkResult = {readonly accepted: number; readonly stored: number; readonly missing: readonly number[]; readonly twice: number; readonly ms: number}
+export type BulkResult = {
+  readonly accepted: number
+  readonly stored: number
+  readonly missing: readonly number[]
+  readonly twice: number
+  readonly ms: number
+}
 
 /** Looks for all that was accepted, by its numbers, until all is there or the time is over. */
 export const countBulk = async (lab: DataLab, bulk: Bulk, withinMs: number, inTrace = 10): Promise<BulkResult> => {
@@ -169,7 +175,11 @@ export const countBulk = async (lab: DataLab, bulk: Bulk, withinMs: number, inTr
   for (;;) {
     const items = bulk.accepted
     const asked =
-      bulk.signal === 'logs' ? inLoki(lab, bulk, items) : bulk.signal === 'traces' ? inTempo(lab, bulk, items, inTrace) : inPrometheus(lab, bulk, items)
+      bulk.signal === 'logs'
+        ? inLoki(lab, bulk, items)
+        : bulk.signal === 'traces'
+          ? inTempo(lab, bulk, items, inTrace)
+          : inPrometheus(lab, bulk, items)
     const found = await asked.catch((): number[] => [])
     const distinct = new Set(found)
     const missing = items.filter(({sequence}) => !distinct.has(sequence)).map(({sequence}) => sequence)

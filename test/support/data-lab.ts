@@ -1,4 +1,5 @@
-import {readFileSync} from 'node:fs'
+import {spawn} from 'node:child_process'
+import {closeSync, openSync, readFileSync, readlinkSync} from 'node:fs'
 import {readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
@@ -87,7 +88,8 @@ export const openDataLab = async ({edges: count = 2, fleet}: LabWish = {}) => {
   const run = (...args: readonly string[]): Promise<Ended> => lkeobs(folder, args)
   const done = async (...args: readonly string[]): Promise<Ended> => {
     const ended = await run(...args)
-    if (ended.code !== 0) throw new Error(`lkeobs ${args.join(' ')} ended with ${ended.code}: ${(ended.stderr || ended.stdout).slice(-3000)}`)
+    if (ended.code !== 0)
+      throw new Error(`lkeobs ${args.join(' ')} ended with ${ended.code}: ${(ended.stderr || ended.stdout).slice(-3000)}`)
     return ended
   }
   // two runs that change one fleet exclude each other
@@ -155,6 +157,30 @@ export const openDataLab = async ({edges: count = 2, fleet}: LabWish = {}) => {
       const pid = await pidOf(cluster, component)
       process.kill(pid, 'SIGKILL')
       await eventually(`${component} on ${cluster} is dead`, () => !isAlive(pid), 5000)
+    },
+
+    /** Kills a process with -9 and starts it again as it was: same program, arguments and folder, whatever its files say now. */
+    async restart(cluster: string, component: string, meanwhile: () => Promise<void> = async () => undefined): Promise<void> {
+      const pid = await pidOf(cluster, component)
+      const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0$/, '').split('\0')
+      const cwd = readlinkSync(`/proc/${pid}/cwd`)
+      const env = Object.fromEntries(
+        readFileSync(`/proc/${pid}/environ`, 'utf8')
+          .split('\0')
+          .filter(Boolean)
+          .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+      )
+      await lab.kill(cluster, component)
+      await meanwhile()
+      const log = openSync(state(cluster, 'logs', `${component}.log`), 'a')
+      const child = spawn(program, args, {cwd, env, detached: true, stdio: ['ignore', log, log]})
+      closeSync(log)
+      child.unref()
+      // as the platform writes it down: pid, start time, digest of the wish
+      const file = state(cluster, 'run', component)
+      const [, , ...wish] = (await readFile(file, 'utf8')).split('\n')
+      const started = readFileSync(`/proc/${child.pid}/stat`, 'latin1').split(') ')[1]?.split(' ')[19]
+      await writeFile(file, [child.pid, started, ...wish].join('\n'))
     },
 
     /** What the gateway says of an edge and signal; undefined while it does not answer. */

@@ -165,14 +165,14 @@ type Value = string | number | bigint | boolean | Uint8Array | object
 const wireTypes: Readonly<Record<Scalar, number>> = {string: 2, bytes: 2, bool: 0, varint: 0, sint32: 0, fixed32: 5, fixed64: 1, double: 1}
 
 const scalars: Readonly<Record<Scalar, (value: Value) => Uint8Array>> = {
-  string: (value) => (value instanceof Uint8Array ? value : Buffer.from(String(value))),
+  string: (value) => (value instanceof Uint8Array ? value : Buffer.from(value as string)),
   // ids are in hex, as in OTLP/JSON
-  bytes: (value) => (value instanceof Uint8Array ? value : Buffer.from(String(value), 'hex')),
+  bytes: (value) => (value instanceof Uint8Array ? value : Buffer.from(value as string, 'hex')),
   bool: (value) => Buffer.from([value ? 1 : 0]),
   varint: (value) => varint(BigInt(value as number)),
   sint32: (value) => varint(BigInt(value as number) >= 0n ? BigInt(value as number) * 2n : BigInt(value as number) * -2n - 1n),
   fixed32: (value) => fourBytes(Number(value)),
-  fixed64: (value) => eightBytes((bytes) => bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value as bigint)))),
+  fixed64: (value) => eightBytes((bytes) => bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value as number)))),
   double: (value) => eightBytes((bytes) => bytes.writeDoubleLE(Number(value))),
 }
 
@@ -205,10 +205,10 @@ const requests = {metrics: 'MetricsRequest', logs: 'LogsRequest', traces: 'Trace
 /** A request of a signal: `{resourceLogs: […]}` and so on. */
 export const encodeOtlp = (signal: Signal, request: object): Buffer => encoded(requests[signal], request)
 
-export type AnyValue = Readonly<Record<string, unknown>>
+type AnyValue = Readonly<Record<string, unknown>>
 
 /** What JavaScript calls it, as OTLP does. */
-export const anyValue = (value: unknown): AnyValue => {
+const anyValue = (value: unknown): AnyValue => {
   if (typeof value === 'string') return {stringValue: value}
   if (typeof value === 'boolean') return {boolValue: value}
   if (typeof value === 'bigint') return {intValue: value}
