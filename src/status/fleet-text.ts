@@ -123,9 +123,11 @@ export const fleetStatusText = ({fleet, ok, lab, hub, edges, attention}: FleetSt
           table(['edge', 'm l t', 'fresh', 'accepted', 'stored', 'taken out', 'waiting', 'oldest', 'certificate'], edges.map(edgeRow)),
         ]
       : [dim('no edges')]),
-    ...(wide && edges.length > 0 ? ['', wideTable(edges), ''] : []),
+    ...(wide && edges.length > 0
+      ? ['', wideTable(edges), '', ...edges.flatMap(({name, queues}) => (queues.length > 0 ? [`queues of ${name}   ${queues.map(queueText).join('   ')}`] : []))]
+      : []),
     `${hub.name}   ${parts.join('  ')}`,
-    ...(hub.queues.length > 0 ? [`queues   ${hub.queues.map(queueText).join('   ')}`] : []),
+    ...(hub.queues.length > 0 ? [`queues of ${hub.name}   ${hub.queues.map(queueText).join('   ')}`] : []),
     ...(attention.length > 0 ? ['', ...attention.flatMap(attentionLines)] : []),
     ...[{...hub, problem: undefined}, ...edges].flatMap(({name, vault: {open, reason}, problem}) =>
       reason === undefined ? [] : [`${open || problem ? mark.soon : mark.not} Vault of ${name}: ${reason}`],

@@ -9,7 +9,7 @@ import {readCertificate} from '../tools/x509.ts'
 import {type Attention, attentionOf, type QueueStatus} from './attention.ts'
 import {bytesOfItem, declaredRates} from './budget.ts'
 import {type Collector, type CollectorBuild, collectorOf} from './collectors.ts'
-import {agentQueues, gatewayPace, type Pace} from './prometheus-queues.ts'
+import {agentPaces, agentQueues, gatewayPace, noPace, type Pace} from './prometheus-queues.ts'
 import {addReasons, type CollectorQueues, noQueues, queuesInPage, queuesInState, type SinkQueue, together} from './queues.ts'
 import {hubSealFault, openness, type Openness} from './seals.ts'
 
@@ -30,6 +30,8 @@ export type EdgeStatus = {
   readonly freshSeconds?: number
   /** Items that wait in the agent's queue. */
   readonly queued?: number
+  /** The queues of its agents, the fullest where they are several. */
+  readonly queues: readonly QueueStatus[]
   /** What became of what it sent. */
   readonly data: Readonly<Record<Signal, DataOfSignal>>
   /** Of its Vault, which renews the certificate. */
@@ -113,19 +115,31 @@ const edgesAtOnce = 16
 /** The fleet as its hub sees it, and what its collectors say of their queues. */
 export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
   const stores = await hub.stores()
-  const [fault, own, gateway, reported, pace] = await Promise.all([
+  const [fault, own, gateway, reported, pace, paces] = await Promise.all([
     hubSealFault(hub),
     openness(hub),
     collectorOf(hub),
     agentQueues(http, stores),
     gatewayPace(http, stores),
+    agentPaces(http, stores),
   ])
   const gatewayQueues = await queuesOf(gateway, () => hub.log('gateway', logLines))
   const declared = perSignal((signal) => edges.reduce((sum, {name}) => sum + declaredRates(file.fleet, name)[signal], 0))
   const rooms = roomsOf({cluster: hub.name, collector: 'gateway'}, gatewayQueues, pace, declared)
   const [states, seen] = await Promise.all([
     hub.inspect(),
-    atMost(edgesAtOnce, edges, (edge) => edgeStatus({http, stores, edge, fault, reported: reported.get(edge.name), gateway: gatewayQueues})),
+    atMost(edgesAtOnce, edges, (edge) =>
+      edgeStatus({
+        http,
+        stores,
+        edge,
+        fault,
+        reported: reported.get(edge.name),
+        pace: paces.get(edge.name),
+        declared: declaredRates(file.fleet, edge.name),
+        gateway: gatewayQueues,
+      }),
+    ),
   ])
   const attention = [
     ...(gateway.problem ? [unreached(gateway)] : []),
@@ -205,6 +219,8 @@ type EdgeWish = {
   readonly fault: string | undefined
   /** What its agents last told the hub of their queues. */
   readonly reported: CollectorQueues | undefined
+  readonly pace: Pace | undefined
+  readonly declared: Readonly<Record<Signal, number>>
   readonly gateway: CollectorQueues
 }
 
@@ -214,6 +230,8 @@ const edgeStatus = async ({
   edge,
   fault,
   reported = noQueues,
+  pace = noPace,
+  declared,
   gateway,
 }: EdgeWish): Promise<{readonly status: EdgeStatus; readonly attention: readonly Attention[]}> => {
   const {name, leavesNow} = edge
@@ -244,11 +262,12 @@ const edgeStatus = async ({
   const isAnswered = asked !== undefined && asked.build !== 'unknown'
   const agent = ofEdge(isAnswered ? await queuesOf(asked, () => edge.log('agent', logLines)) : reported, name)
   const itsAgent = {cluster: name, collector: 'agent'} as const
-  const rooms = roomsOf(itsAgent, agent, {growth: new Map(), incoming: {}}, perSignal(() => 0))
+  const rooms = roomsOf(itsAgent, agent, pace, declared)
   const waits = agent.queues.reduce((sum, {waiting}) => sum + waiting, 0)
   const status: EdgeStatus = {
     name,
     ok: isHeard,
+    queues: rooms,
     data: perSignal((signal) => ({
       agent: passageOf(agent.queues.filter((queue) => queue.signal === signal)),
       gateway: passageOf(

@@ -54,3 +54,22 @@ export const gatewayPace = async (http: Http, {prometheus}: Stores): Promise<Pac
     incoming: Object.fromEntries(accepted.flatMap(({labels, value}) => (signalOf(labels['signal']) ? [[labels['signal'], value]] : []))),
   }
 }
+
+/** The same of the agents' queues, by edge. */
+export const agentPaces = async (http: Http, {prometheus}: Stores): Promise<ReadonlyMap<string, Pace>> => {
+  const [growth = [], accepted = []] = await Promise.all([
+    queryPrometheus(http, prometheus, 'sum by (lkeobs_edge, signal) (deriv(lkeobs_queue_waiting_bytes{job="agent"}[3m]))'),
+    queryPrometheus(http, prometheus, 'sum by (lkeobs_edge, signal) (rate(lkeobs_queue_accepted_items_total{job="agent"}[5m]))'),
+  ])
+  const edges = new Set([...growth, ...accepted].map(({labels}) => labels['lkeobs_edge'] ?? ''))
+  const bySignal = (samples: readonly Sample[], edge: string) =>
+    samples.flatMap(({labels, value}) => {
+      const signal = signalOf(labels['signal'])
+      return signal && labels['lkeobs_edge'] === edge ? [[signal, value] as const] : []
+    })
+  return new Map(
+    [...edges].map((edge) => [edge, {growth: new Map<string, number>(bySignal(growth, edge)), incoming: Object.fromEntries(bySignal(accepted, edge))}]),
+  )
+}
+
+export const noPace: Pace = {growth: new Map(), incoming: {}}
