@@ -7,7 +7,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   execa: ['src/tools/shell.ts'],
   handlebars: ['src/templates.ts'],
   '@inquirer/prompts': ['src/tools/ask.ts'],
-  zod: ['src/fleet/**', 'src/destinations/**', 'src/loadtest/profile.ts', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
+  zod: ['src/fleet/**', 'src/destinations/**', 'src/tools/queue-admin.ts', 'src/loadtest/profile.ts', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
   yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
   '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
   openpgp: ['src/tools/openpgp.ts'],

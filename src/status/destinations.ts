@@ -7,6 +7,7 @@ import type {Destination} from '../fleet/schema.ts'
 import type {HubCluster} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus, type Sample, type Series, seriesPrometheus} from '../tools/stores.ts'
+import {failuresIn} from './exporter-log.ts'
 
 /** Why items were dropped: there was no room in the queue, they were tried for maxAge, or the destination refuses them for good. */
 export const reasons = ['queueFull', 'gaveUp', 'refused'] as const
@@ -108,38 +109,19 @@ export const oldestMs = (gone: readonly Series[], size: readonly Series[], nowMs
 const rate = (all: readonly Series[], nowMs: number): number =>
   Math.max(0, countBy(all, nowMs) - countBy(all, nowMs - minuteMs)) / (minuteMs / 1000)
 
-/** What the log of a collector says about an exporter, in its console encoding: time, level, place, words, fields. */
-const failure = /^(\S+)\t(?:info|warn|error)\t\S+\tExporting failed\..*?\t(\{.*\})$/
-
-/** A secret is in none of these words by their nature; what looks like one is left out all the same. */
-const withoutSecrets = (words: string): string =>
-  words
-    .replaceAll(/\b(Splunk|Bearer|Basic|DD-API-KEY:?)\s+\S+/gi, '$1 ***')
-    .replaceAll(/([?&](?:token|api_?key|key)=)[^&\s"]+/gi, '$1***')
-    .replaceAll(/(\/\/)[^/\s"@]+@/g, '$1***@')
-    .replaceAll(/\b(?:[0-9a-f]{32,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b/gi, '***')
-
 const atMost = 300
 
-/** The last line in which the exporter says why an item did not get through. */
+/** The last time that the exporter said why an item did not get through. */
 export const lastErrorIn = (log: readonly string[], exporter: string, nowMs: number): LastError | null => {
-  for (const line of log.toReversed()) {
-    const [, at = '', json = ''] = failure.exec(line) ?? []
-    if (!json.includes(JSON.stringify(exporter))) continue
-    const fields = JSON.parse(json) as Readonly<Record<string, string | undefined>>
-    const {error: message = ''} = fields
-    const signal = signals.find((each) => each === fields['otelcol.signal'])
-    // when a collector ends, what is on its way goes back into the queue
-    if (fields['otelcol.component.id'] !== exporter || signal === undefined || message.startsWith('interrupted due to shutdown')) continue
-    const words = withoutSecrets(message.replace(/^no more retries left: /, ''))
-    return {
-      at: new Date(at).toISOString(),
-      secondsAgo: Math.max(0, Math.round((nowMs - Date.parse(at)) / 1000)),
-      signal,
-      message: words.length > atMost ? `${words.slice(0, atMost)}…` : words,
-    }
+  const [last] = failuresIn(log, exporter)
+  if (!last) return null
+  const {atMs, signal, error} = last
+  return {
+    at: new Date(atMs).toISOString(),
+    secondsAgo: Math.max(0, Math.round((nowMs - atMs) / 1000)),
+    signal,
+    message: error.length > atMost ? `${error.slice(0, atMost)}…` : error,
   }
-  return null
 }
 
 /** Why an exporter dropped what this sample counts. */

@@ -11,8 +11,10 @@ import {vaultNode} from '../../components/vault.ts'
 import type {FleetFile} from '../../fleet/load.ts'
 import {type Edge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step, Task} from '../../steps/step.ts'
+import {Secret} from '../../secret.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
+import {adminTokenFile, openQueueAdmin} from '../../tools/queue-admin.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
@@ -151,6 +153,12 @@ const opened = ({
     inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
     log: machine.log,
     counters: (collector) => readCounters(tools.http, `http://${place(collector).address('counters')}/metrics`),
+    async queueAdmins() {
+      const collector = cluster.role === 'hub' ? 'gateway' : 'agent'
+      const token = (await machine.read(collector, adminTokenFile))?.trim()
+      const secret = token === undefined || token === '' ? undefined : new Secret(token)
+      return [openQueueAdmin(tools.http, {cluster: cluster.name, process: collector, address: place(collector).address('admin'), token: secret})]
+    },
   }
 }
 

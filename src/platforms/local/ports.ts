@@ -4,14 +4,14 @@
  */
 const distances = {
   hub: {
-    gateway: {otlp: 0, own: 1, counters: 2, health: 3, ask: 20},
+    gateway: {otlp: 0, own: 1, counters: 2, health: 3, ask: 20, admin: 37},
     prometheus: {http: 4},
     loki: {http: 5, grpc: 6},
     tempo: {http: 7, grpc: 8, otlp: 9},
     vault: {api: 10, cluster: 11},
   },
   edge: {
-    agent: {grpc: 0, http: 1, counters: 2, health: 3},
+    agent: {grpc: 0, http: 1, counters: 2, health: 3, admin: 6},
     vault: {api: 4, cluster: 5},
   },
 } as const satisfies Record<string, Record<string, Record<string, number>>>
