@@ -101,9 +101,9 @@ export const openDataLab = async ({edges: count = 2, fleet}: LabWish = {}) => {
   }
 
   const state = (...names: string[]) => path.join(folder, '.lkeobs', ...names)
-  const hubPorts = (component: string) => portsOf({role: 'hub', firstPort: firstPorts.hub}, component)
+  const hubPorts = (component: string) => portsOf({role: 'hub', build: 'lkeobs', firstPort: firstPorts.hub}, component)
   const edgePorts = (edge: string) =>
-    portsOf({role: 'edge', firstPort: firstPorts.edge + 10 * (Number(edge.replace('edge-', '')) - 1)}, 'agent')
+    portsOf({role: 'edge', build: 'lkeobs', firstPort: firstPorts.edge + 10 * (Number(edge.replace('edge-', '')) - 1)}, 'agent')
   const url = (port: number | undefined) => `http://127.0.0.1:${port}`
 
   const pidOf = async (cluster: string, component: string): Promise<number> => {
