@@ -47,8 +47,7 @@ describe.each([
   test.each(rounds().map((cases, index) => ({name: `round ${index + 1}: ${cases.map((one) => one.name).join(', ')}`, cases})))(
     '$name',
     async ({cases}) => {
-      const {problems} = await runCases(lab, cases, disturbance)
-      expect(problems).toEqual([])
+      expect(await runCases(lab, cases, disturbance)).toEqual([])
       const verified = await lab.run('verify', '--all')
       expect(verified.code, verified.stdout).toBe(0)
     },

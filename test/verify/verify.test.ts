@@ -68,7 +68,11 @@ const hopOf = async ({before, now, logs}: Case) => {
     world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
   const earlier = opened(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}))
   const {hub, edge} = opened(httpOf(now))
-  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), {service: 'lkeobs-canary', run: 'abcd1234', sinceMs: since})
+  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), {
+    service: 'lkeobs-canary',
+    run: 'abcd1234',
+    sinceMs: since,
+  })
 }
 
 test.for([
@@ -134,7 +138,12 @@ const run = 'abcd1234'
 
 /** Collectors with queues of ours, as a canary sent five seconds ago finds them. */
 const ownHop = async (
-  agent: {readonly waitingItems: number; readonly oldestSeconds?: number; readonly headFailingSeconds?: number; readonly lastError?: string},
+  agent: {
+    readonly waitingItems: number
+    readonly oldestSeconds?: number
+    readonly headFailingSeconds?: number
+    readonly lastError?: string
+  },
   gateway: typeof agent,
   letters: readonly FakeLetter[] = [],
 ) => {
