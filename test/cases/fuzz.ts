@@ -1,7 +1,7 @@
 import {readFile} from 'node:fs/promises'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Signal} from '../../src/collector/config.ts'
-import type {DataLab} from '../support/data-lab.ts'
+import {type DataLab, grown} from '../support/data-lab.ts'
 import {countGood, startGood} from '../support/good-traffic.ts'
 import {postOtlp} from '../support/post-otlp.ts'
 import {hostileRequest} from './hostile.ts'
@@ -17,7 +17,10 @@ export type Fuzzed = {
   readonly goodLost: number
   /** Until the last good item was stored, from the last request. */
   readonly goodMs: number
+  /** Of edge-1, as the gateway counts them. */
+  readonly items: number
   readonly stored: number
+  readonly dropped: number
   readonly repaired: number
   readonly deadLetters: Readonly<Record<string, number>>
   /** What is not as it should be; nothing when all is well. */
@@ -31,6 +34,7 @@ export const fuzz = async (lab: DataLab, {signal, requests, seed, perSecond = 40
   const collectors = [['hub', 'gateway'] as const, ...lab.edges.map((edge) => [edge, 'agent'] as const)]
   const pids = () => Promise.all(collectors.map(([cluster, component]) => lab.pidOf(cluster, component)))
   const before = await pids()
+  const countersBefore = await lab.edgeQueue('edge-1', signal)
   const good = startGood(lab, {edges: lab.edges, signals: [signal], perSecond: 20})
   const problems: string[] = []
   let accepted = 0
@@ -55,22 +59,19 @@ export const fuzz = async (lab: DataLab, {signal, requests, seed, perSecond = 40
     const log = await readFile(lab.state(cluster, 'logs', `${component}.log`), 'utf8')
     if (/^(panic|fatal error):/m.test(log)) problems.push(`the ${component} of ${cluster} panicked`)
   }
-  const {stored = 0, repaired, takenOut = {}, accepted: items = 0, dropped} = (await lab.edgeQueue('edge-1', signal)) ?? {}
-  if (items !== stored + sum(takenOut) + sum(dropped))
-    problems.push(
-      `of edge-1 ${items} items were accepted, ${stored} stored, ${sum(takenOut)} taken out, ${sum(dropped)} dropped: that does not add up`,
-    )
-  return {
-    signal,
-    seed,
-    accepted,
-    refused,
-    good: sent,
-    goodLost: lost,
-    goodMs: ms,
-    stored,
-    repaired: sum(repaired),
-    deadLetters: takenOut,
-    problems,
+  const tally = async () => {
+    const now = await lab.edgeQueue('edge-1', signal)
+    const of = (key: 'repaired' | 'takenOut' | 'dropped') => grown(countersBefore?.[key] ?? {}, now?.[key] ?? {})
+    const counted = {
+      items: (now?.accepted ?? 0) - (countersBefore?.accepted ?? 0),
+      stored: (now?.stored ?? 0) - (countersBefore?.stored ?? 0),
+    }
+    return {...counted, repaired: sum(of('repaired')), deadLetters: of('takenOut'), dropped: sum(of('dropped'))}
   }
+  let told = await tally()
+  const addsUp = () => told.items === told.stored + sum(told.deadLetters) + told.dropped
+  // telemetry of the edge itself is on its way at most moments
+  for (const end = Date.now() + 10_000; !addsUp() && Date.now() < end; told = await tally()) await sleep(200)
+  if (!addsUp()) problems.push(`what became of edge-1's items does not add up: ${JSON.stringify(told)}`)
+  return {signal, seed, accepted, refused, good: sent, goodLost: lost, goodMs: ms, ...told, problems}
 }

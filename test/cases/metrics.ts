@@ -81,6 +81,17 @@ export const metricCases: readonly Case[] = [
     becomes: {stored: 1},
   },
   {
+    // summing up point by point, a processor may go from one scale to the other step by step
+    name: 'delta-exponential-histogram-scales',
+    signal: 'metrics',
+    requests: 4,
+    request: (at) => {
+      const metric = exponential(at, 'waited.scaled', {startTimeUnixNano: at.now - seconds(1), scale: at.i % 2 === 0 ? 2_147_483_647 : 2})
+      return metricsOf(at, {...metric, exponentialHistogram: {...metric.exponentialHistogram, aggregationTemporality: delta}})
+    },
+    becomes: [{stored: 1}, {stored: 0.5, deadLetters: {'invalid-histogram': 0.5}}],
+  },
+  {
     name: 'temporality-unspecified',
     signal: 'metrics',
     request: (at) => metricsOf(at, sum(at, 'orders.any', 0)),

@@ -91,7 +91,7 @@ const requestOf = ({signal, run, service}: Bulk, items: readonly Numbered[], byt
 
 /** Sends as many items; may be called again for more of the same. Ends when all were offered, and accepted where it does not give up. */
 export const sendBulk = async (lab: DataLab, bulk: Bulk, wish: BulkWish): Promise<void> => {
-  const {count, bytes, perRequest = 200, perSecond, inTrace = 10, at, givesUp = () => false} = wish
+  const {count, bytes, perRequest = 200, perSecond, inTrace = 200, at, givesUp = () => false} = wish
   const first = (bulk.accepted.at(-1)?.sequence ?? -1) + 1
   const began = Date.now()
   let ns = 0n
@@ -170,7 +170,7 @@ export type BulkResult = {
 }
 
 /** Looks for all that was accepted, by its numbers, until all is there or the time is over. */
-export const countBulk = async (lab: DataLab, bulk: Bulk, withinMs: number, inTrace = 10): Promise<BulkResult> => {
+export const countBulk = async (lab: DataLab, bulk: Bulk, withinMs: number, inTrace = 200): Promise<BulkResult> => {
   const began = Date.now()
   for (;;) {
     const items = bulk.accepted
