@@ -40,6 +40,8 @@ type verdict struct {
 	delay time.Duration
 	// bare: the text says nothing but a status code.
 	bare bool
+	// load: the store has too much to do (429, ResourceExhausted).
+	load bool
 }
 
 // How the exporters put an HTTP status into their text: otlphttpexporter v0.160.0 otlp.go export(), and splunkhecexporter
@@ -50,7 +52,7 @@ var httpStatus = []*regexp.Regexp{
 }
 
 var (
-	bareStatus    = regexp.MustCompile(`HTTP Status Code \d{3}$|HTTP "[^"]*" \d{3} "[^"]*"$`)
+	bareStatus    = regexp.MustCompile(`HTTP Status Code \d{3}(?:, Message=, Details=\[\])?$|HTTP "[^"]*" \d{3} "[^"]*"$`)
 	throttleDelay = regexp.MustCompile(`Throttle \(([^)]*)\), error: `)
 )
 
@@ -103,6 +105,9 @@ func containsAny(text string, parts []string) bool {
 func classify(err error, kind string, agent bool) verdict {
 	text := err.Error()
 	v := verdict{delay: retryDelay(err, text), bare: bareStatus.MatchString(text)}
+	if s, ok := status.FromError(err); ok && s.Code() == codes.ResourceExhausted || strings.Contains(text, "HTTP Status Code 429") {
+		v.load = true
+	}
 	v.class = classOf(err, text, kind, agent)
 	return v
 }

@@ -20,9 +20,11 @@ const (
 	isolatedBatches = 4
 	// isolatedBytes of all partitions of a sink; with more, a batch waits in the consumer that has it.
 	isolatedBytes = 64 << 20
-	// waitingItems and waitingBytes bound a partition's waiting room.
-	waitingItems = 1000
-	waitingBytes = 32 << 20
+	// defaultWaitingItems and waitingBytes bound a partition's waiting room.
+	defaultWaitingItems = 1000
+	waitingBytes        = 32 << 20
+	// allWaitingBytes of the waiting rooms of all partitions of a sink.
+	allWaitingBytes = 128 << 20
 	// triesBeforeHalving of a piece that a store fails to take.
 	triesBeforeHalving = 3
 	// letterGroup is how many dead letters are written with one fsync.
@@ -51,6 +53,8 @@ type sink[T any] struct {
 	rules *rules.Rules
 	next  func(context.Context, T) error
 	agent bool
+	// waitingItems of a partition's waiting room.
+	waitingItems int
 
 	lastDelivered atomic.Int64 // unix nanoseconds
 
@@ -59,6 +63,7 @@ type sink[T any] struct {
 	parts    map[string]*part
 	learned  map[string]time.Time
 	held     int64         // bytes under isolation
+	waiting  int64         // bytes in waiting rooms
 	recover  chan struct{} // closed when something was delivered
 	reported map[string]int64
 }
@@ -91,7 +96,7 @@ func newSink[T any](in *instance[T], name string, cfg SinkConfig, next func(cont
 		cfg.InFlight = 1
 	}
 	return &sink[T]{
-		in: in, name: name, cfg: cfg, next: next, agent: cfg.Refusals == "retry",
+		in: in, name: name, cfg: cfg, next: next, agent: cfg.Refusals == "retry", waitingItems: defaultWaitingItems,
 		parts: map[string]*part{}, learned: map[string]time.Time{}, recover: make(chan struct{}), reported: map[string]int64{},
 	}
 }
@@ -147,6 +152,7 @@ func (s *sink[T]) done(b *queue.Batch) {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.q.Done(b)
+		s.partLocked(b.Partition).failingSince = time.Time{} // the head moves
 	}
 }
 
@@ -181,14 +187,17 @@ func (s *sink[T]) failingSeconds(now time.Time) map[string]float64 {
 	return all
 }
 
+// delivered counts items, and wakes what waits when the sink had not taken anything for a while.
 func (s *sink[T]) delivered(p *part, items int) {
 	now := s.in.now()
-	s.lastDelivered.Store(now.UnixNano())
+	before := s.lastDelivered.Swap(now.UnixNano())
 	s.mu.Lock()
 	p.stored += int64(items)
 	p.failingSince = time.Time{}
-	close(s.recover)
-	s.recover = make(chan struct{})
+	if now.UnixNano()-before > int64(s.in.cfg.Retry.Initial) {
+		close(s.recover)
+		s.recover = make(chan struct{})
+	}
 	s.mu.Unlock()
 	s.in.telemetry.stored(p.name, s.name, items)
 }

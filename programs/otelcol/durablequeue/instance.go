@@ -59,17 +59,16 @@ type instance[T any] struct {
 	sinks      []*sink[T]
 	unregister func()
 
-	read, sending             context.Context // cancelled when reading ends, and when sends must end
-	stopReading, stopSending  context.CancelFunc
-	workers                   sync.WaitGroup
-	admissions                sync.WaitGroup
-	stopping                  atomic.Bool
-	admissionMu               sync.RWMutex
-	replayMu                  sync.Mutex
-	mu                        sync.Mutex
-	accepted                  map[string]int64
-	refused                   map[string]map[string]int64
-	damagedItems, damagedSize int64
+	read, sending            context.Context // cancelled when reading ends, and when sends must end
+	stopReading, stopSending context.CancelFunc
+	workers                  sync.WaitGroup
+	admissions               sync.WaitGroup
+	stopping                 atomic.Bool
+	admissionMu              sync.RWMutex
+	replayMu                 sync.Mutex
+	mu                       sync.Mutex
+	accepted                 map[string]int64
+	refused                  map[string]map[string]int64
 }
 
 func newInstance[T any](set connector.Settings, cfg *Config, c *codec[T], send map[string]func(context.Context, T) error) (*instance[T], error) {
@@ -169,6 +168,7 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 	in.workers.Add(1)
 	go func() {
 		defer in.workers.Done()
+		lost := q.Lost().Items
 		for tick := time.NewTicker(time.Second); ; {
 			select {
 			case <-in.read.Done():
@@ -177,6 +177,10 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 			case <-tick.C:
 				for _, s := range in.sinks {
 					s.observeQueueDrops()
+				}
+				if n := q.Lost().Items; n > lost {
+					in.telemetry.lost(n - lost)
+					lost = n
 				}
 			}
 		}

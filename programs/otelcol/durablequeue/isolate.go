@@ -329,7 +329,16 @@ func (s *sink[T]) learn(text string, now time.Time) {
 // enterRoom lets a single item wait while the rest goes on. It is false when the room is full.
 func (s *sink[T]) enterRoom(j *job, piece piece, payload []byte, text string, v verdict, now time.Time) bool {
 	p := j.p
-	if len(p.room) >= waitingItems || p.roomBytes+len(payload) > waitingBytes && len(p.room) > 0 {
+	if len(p.room) >= s.waitingItems || p.roomBytes+len(payload) > waitingBytes && len(p.room) > 0 {
+		return false
+	}
+	s.mu.Lock()
+	full := s.waiting+int64(len(payload)) > allWaitingBytes
+	if !full {
+		s.waiting += int64(len(payload))
+	}
+	s.mu.Unlock()
+	if full {
 		return false
 	}
 	p.room = append(p.room, &waiting{
@@ -374,6 +383,9 @@ func (s *sink[T]) retryDue(p *part) bool {
 		}
 		p.room = slices.Delete(p.room, i, i+1)
 		p.roomBytes -= w.size
+		s.mu.Lock()
+		s.waiting -= int64(w.size)
+		s.mu.Unlock()
 		w.j.remaining--
 		if w.j.released {
 			s.finish(w.j)
@@ -410,7 +422,7 @@ func (s *sink[T]) retryWaiting(w *waiting) (leave, worked, ok bool) {
 	case v.class == retryable && worked && s.isLearned(text, now):
 		return letter("stuck")
 	case v.class == retryable && worked && w.tries >= triesBeforeHalving && now.Sub(w.first) >= s.in.cfg.Retry.StuckAfter:
-		if !v.bare { // a bare status code says nothing of the cause
+		if !v.bare && !v.load { // a bare status code says nothing of the cause, and load passes
 			s.learn(text, now)
 		}
 		return letter("stuck")

@@ -60,9 +60,7 @@ func newTelemetry[T any](set component.TelemetrySettings, in *instance[T]) (*tel
 	if errs != nil {
 		return nil, errs
 	}
-	if lost := in.queue.Lost().Items; lost > 0 {
-		t.lostItems.Add(context.Background(), lost, metric.WithAttributes(t.signal))
-	}
+	t.lost(in.queue.Lost().Items)
 	var err error
 	t.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		now := in.now()
@@ -111,6 +109,12 @@ func (t *telemetry) add(c metric.Int64Counter, n int, edge string, more ...attri
 		return
 	}
 	c.Add(context.Background(), int64(n), metric.WithAttributeSet(attribute.NewSet(append(more, t.signal, attribute.String("edge", edge))...)))
+}
+
+func (t *telemetry) lost(n int64) {
+	if n > 0 {
+		t.lostItems.Add(context.Background(), n, metric.WithAttributes(t.signal))
+	}
 }
 
 func (t *telemetry) accepted(edge string, n int) { t.add(t.acceptedItems, n, edge) }
