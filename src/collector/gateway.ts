@@ -167,6 +167,34 @@ const ownIdentity = (hub: string): Record<string, Settings> => ({
   'resource/own': {attributes: [withoutClaims, {key: 'k8s.cluster.name', value: hub, action: 'upsert'}]},
 })
 
+/** A pipeline has to have a receiver: this one is on a port that nobody is told of. */
+const nobody = 'otlp/nobody'
+
+/** A gateway of the build upstream that takes nothing in, and sends what the queues of its exporters hold. */
+export const closedGatewayConfig = ({asks: _, ...wish}: GatewayWish): CollectorConfig => {
+  const open = gatewayConfig({...wish, build: 'upstream'})
+  const {otlp: _1, 'otlp/own': _2, ...doors} = open.receivers
+  const {'metrics/own': _3, ...pipelines} = open.service.pipelines
+  const {memory_limiter: _4, 'resource/own': _5, ...processors} = open.processors
+  const closed = Object.entries(pipelines).map(([name, pipeline]) => [
+    name,
+    pipeline.receivers.includes('otlp') ? {...pipeline, receivers: [nobody], processors: []} : pipeline,
+  ])
+  return {
+    ...open,
+    receivers: {[nobody]: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}, ...doors},
+    processors,
+    service: {
+      ...open.service,
+      pipelines: Object.fromEntries(closed),
+      telemetry: ownTelemetry({host: wish.host, counters: wish.counters, resource: {'service.name': 'gateway', 'k8s.cluster.name': wish.hub}}),
+    },
+  }
+}
+
+/** The stores' exporters: a gateway that says how much waits says it of each. */
+export const storeExporterNames: readonly string[] = Object.values(stores).map(({exporter}) => exporter)
+
 /** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo, and to the destinations of the fleet. */
 export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
   const {asks, destinations = []} = wish

@@ -5,7 +5,7 @@ import {agentConfig, type AgentWish, closedAgentConfig} from '../../src/collecto
 import {agentBudget, gatewayBudget} from '../../src/collector/budget.ts'
 import {collectorBuilds} from '../../src/collector/build.ts'
 import {type CollectorConfig, literal, signals} from '../../src/collector/config.ts'
-import {gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
+import {closedGatewayConfig, gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 import {toYaml} from '../../src/templates.ts'
@@ -59,6 +59,7 @@ const all = [
   ['agent, upstream', upstreamAgent],
   ['gateway, upstream', upstreamGateway],
   ['closed agent', closedAgentConfig(agentWish)],
+  ['closed gateway', closedGatewayConfig(gatewayWish)],
   ['closed agent, upstream', closedAgentConfig({...agentWish, build: 'upstream'})],
 ] as const
 const both = all.slice(0, 2)

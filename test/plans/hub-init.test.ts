@@ -115,6 +115,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(previews.filter(({state}) => state === 'holds').map(({title}) => title)).toEqual([
     ...[0, 1, 2].map((node) => `no certificate shown by vault-${node} on hub but the one in its hands`),
     'no leaf on hub for other names or of another issuer',
+    'gateway on hub: nothing waits in the queue of an earlier version',
     'logs on hub within their limit',
   ])
   expect(previews.filter(({state}) => state === 'unknown').map(({title}) => title)).toMatchInlineSnapshot(`[]`)

@@ -188,7 +188,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "holds: 23",
+        "holds: 26",
         "would run: 77",
       ]
     `)
