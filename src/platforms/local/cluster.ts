@@ -1,15 +1,18 @@
 import path from 'node:path'
+import {agentBudget, gatewayBudget} from '../../collector/budget.ts'
 import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
 import {shownBy, wishOf} from '../../destinations/index.ts'
+import {storeExporterNames} from '../../collector/gateway.ts'
+import {queuedIn, queuedInAll} from '../../collector/queue.ts'
 import {gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
 import {tempo} from '../../components/tempo.ts'
 import {vaultNode} from '../../components/vault.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import {type Edge, leafSecondsOf} from '../../fleet/schema.ts'
+import {buildOf, type Edge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
@@ -24,6 +27,7 @@ import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {generatorProcesses} from './generators.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
+import {earlierQueueSent} from './earlier-queue.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {destinationPort} from './ports.ts'
@@ -159,10 +163,13 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
   const {hub} = file.fleet
   const endpoint = hub.endpoint ?? ''
   const {destinations} = file.fleet
+  const build = buildOf(file.fleet, 'local')
+  const budget = gatewayBudget(file.fleet)
   const cluster: LocalCluster = {
     name: hub.name,
     role: 'hub',
     firstPort,
+    build,
     destinations: destinations.length,
     stateFolder: stateFolderOf(file.folder),
   }
@@ -180,19 +187,32 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     ttlSeconds: leafSecondsOf(file.fleet),
     file: place('gateway').file(leafFile),
   }
-  const door = (name: string) =>
-    place('gateway').address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
-  const gatewayThat = (asks: boolean, closing: readonly string[] = []) =>
+  // where destinations are fed in the build upstream
+  const doors = machineOf({...cluster, build: 'upstream'}, tools).place('gateway')
+  const door = (name: string) => doors.address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
+  const gatewayThat = (asks: boolean, closing: readonly string[] = [], closed = false) =>
     gateway(place('gateway'), {
+      build,
+      closed,
+      budget,
       hub: hub.name,
       stores: {...stores, tempo: place('tempo').address('otlp')},
       asks,
       destinations: destinations.map((destination) =>
-        wishOf(destination, door(destination.name), {closing: closing.includes(destination.name), secret: inEnvironment}),
+        wishOf(destination, door(destination.name), {
+          closing: closing.includes(destination.name),
+          secret: inEnvironment,
+          queueBytes: budget.destinations[destination.name] ?? budget.bytes,
+        }),
       ),
       ...(destinations.length > 0 && {environment: () => environmentFor(base.vault, destinations)}),
     })
-  const components = [prometheus(place('prometheus')), loki(place('loki')), tempo(place('tempo')), gatewayThat(true)]
+  const components = [
+    prometheus(place('prometheus'), budget.late),
+    loki(place('loki'), budget.late),
+    tempo(place('tempo'), budget.late),
+    gatewayThat(true),
+  ]
   const {runs, ...base} = opened({
     file,
     cluster,
@@ -204,6 +224,12 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     components,
   })
   const {vaultRemade, ...lasting} = base
+  const earlier = earlierQueueSent({
+    machine,
+    tools,
+    draining: gatewayThat(false, [], true),
+    queued: async () => queuedInAll(await base.counters('gateway'), storeExporterNames),
+  })
   // made anew, it would not have the keys of the edges that it unseals
   const unsealsOthers = file.fleet.edges.some(({vault}) => vault.seal === 'transit')
   // of one that holders unseal, it is only done when they say so
@@ -232,6 +258,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
     gatewayRuns: ({closing} = {closing: []}) => [
+      ...(build === 'lkeobs' ? [earlier] : []),
       eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true, closing)), machine.runs(gatewayThat(false, closing))),
     ],
     async exporters() {
@@ -240,7 +267,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
       const [, listed = ''] = /^exporters:\n((?:[ ].*\n)*)/m.exec(known) ?? []
       return [...listed.matchAll(/^ +- name: (\S+)/gm)].map(([, type = '']) => type)
     },
-    door: async (name) => door(name),
+    door: async (name) => (build === 'lkeobs' ? undefined : door(name)),
     destinationGone: (name) => [queuesGone(tools.files, place('gateway').file('queue'), name)],
     knock: async (token) => [await tried(tools.http, place('gateway').address('ask'), token)],
   }
@@ -274,12 +301,14 @@ const eitherStep = (isFirst: () => Promise<boolean>, first: Step, second: Step):
 /** An edge, on this machine. */
 export const openLocalEdge = (
   file: FleetFile,
-  {name, logs, vault}: Edge,
+  edge: Edge,
   firstPort: number,
   above: Pick<HubCluster, 'sealsAt'>,
   tools: Tools,
 ): EdgeCluster => {
-  const cluster: LocalCluster = {name, role: 'edge', firstPort, stateFolder: stateFolderOf(file.folder)}
+  const {name, logs, vault} = edge
+  const build = buildOf(file.fleet, 'local')
+  const cluster: LocalCluster = {name, role: 'edge', firstPort, build, stateFolder: stateFolderOf(file.folder)}
   const machine = machineOf(cluster, tools)
   const {place} = machine
   const leaf: LeafWish = {
@@ -291,7 +320,7 @@ export const openLocalEdge = (
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
-  const wish = {edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
+  const wish = {build, queueBytes: agentBudget(file.fleet, edge), edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
   const component = agent(place('agent'), wish)
   const {runs, ...base} = opened({
     file,
@@ -303,6 +332,9 @@ export const openLocalEdge = (
     seal: sealOf(machine, vault.seal, above),
     components: [component],
   })
+  const draining = agent(place('agent'), {...wish, build: 'upstream', closed: true})
+  const earlier =
+    build === 'lkeobs' ? [earlierQueueSent({machine, tools, draining, queued: async () => queuedIn(await base.counters('agent'))})] : []
   return {
     ...base,
     role: 'edge',
@@ -314,7 +346,7 @@ export const openLocalEdge = (
       held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),
       ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
     ],
-    agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
+    agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...earlier, ...runs],
     diallersSeen: () => [],
     async diallers() {
       const {pid} = await machine.inspect(component)
@@ -323,6 +355,6 @@ export const openLocalEdge = (
       return connections && [{leaf: await tools.files.read(leaf.file), connections: connections.map(String)}]
     },
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
-    ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
+    ...leaving({machine, tools, cluster, earlier, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
   }
 }
