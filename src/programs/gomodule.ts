@@ -1,3 +1,4 @@
+import {readdir} from 'node:fs/promises'
 import path from 'node:path'
 import {type GoModule, programsFolder} from './catalogue.ts'
 import {goFor} from './gotoolchain.ts'
@@ -5,19 +6,22 @@ import type {Site, Way} from './way.ts'
 
 const buildMs = 60 * 60_000
 
+/** What the program is built for. */
+export type Target = {readonly os: string; readonly architecture: string}
+
 /** Builds the program from the Go module registry. Go's own build cache makes a second run go on where the first stopped. */
 export const fromGoModule =
-  (module: GoModule): Way =>
+  (module: GoModule, target?: Target): Way =>
   async ({binary}, site) => {
     const {tools, workspace} = site
     const go = await goFor(module.needs, site)
     const file = path.join(workspace, binary)
     const flags = ['-v', ...(module.tags ? ['-tags', module.tags] : []), '-ldflags', `-s -w ${module.ldflags}`.trim()]
     if (module.wrapper === undefined) {
-      await build(go, ['install', ...flags, module.package], {GOBIN: workspace}, site)
+      await build(go, ['install', ...flags, module.package], {GOBIN: workspace, ...goTarget(target)}, site)
     } else {
       const copy = await copyOf(module.wrapper, site)
-      const settings = {GOFLAGS: `${commonFlags} -mod=mod`, ...(module.sumdb && {GOSUMDB: module.sumdb})}
+      const settings = {...goTarget(target), GOFLAGS: `${commonFlags} -mod=mod`, ...(module.sumdb && {GOSUMDB: module.sumdb})}
       await build(go, ['build', '-C', copy, ...flags, '-o', file, module.package], settings, site)
     }
     return tools.download.dry
@@ -25,12 +29,26 @@ export const fromGoModule =
       : {source: 'registry', from: `${module.package}${module.wrapper === undefined ? '' : ` (programs/${module.wrapper}/go.mod)`}`, file}
   }
 
+/** Of this machine unless given: an empty variable is none to Go. */
+const goTarget = (target: Target | undefined) => ({GOOS: target?.os ?? '', GOARCH: target?.architecture ?? ''})
+
 const commonFlags = '-buildvcs=false -trimpath'
+
+/** The files of a wrapper module that a build reads, from its folder: no tests. */
+export const moduleFiles = async (wrapper: string): Promise<readonly string[]> => {
+  const all = await readdir(path.join(programsFolder, wrapper), {recursive: true, withFileTypes: true})
+  const folder = path.join(programsFolder, wrapper)
+  return all
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .filter((name) => !/_test\.go$|(^|\/)testdata\//.test(name))
+    .toSorted()
+}
 
 /** The wrapper module, copied, since a build with -mod=mod may write its go.mod. */
 const copyOf = async (wrapper: string, {tools: {files}, workspace}: Site): Promise<string> => {
   const copy = path.join(workspace, 'module')
-  for (const name of ['go.mod', 'go.sum', 'main.go']) {
+  for (const name of await moduleFiles(wrapper)) {
     const content = await files.read(path.join(programsFolder, wrapper, name))
     if (content !== undefined) await files.write(path.join(copy, name), content)
   }
@@ -49,7 +67,7 @@ const build = async (
   await shell.run({
     file: go,
     args,
-    env: {CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOWORK: 'off', GOOS: '', GOARCH: '', GOFLAGS: commonFlags, ...settings},
+    env: {CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOWORK: 'off', GOFLAGS: commonFlags, ...settings},
     timeoutMs: buildMs,
     mutates: true,
     onLine(line) {
