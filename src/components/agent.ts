@@ -7,6 +7,7 @@ import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
 import {credentialFile} from '../trust/credential.ts'
 import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
+import type {CollectorImage} from './collector-image.ts'
 import {answers, type Component} from './component.ts'
 import {leafFile} from './gateway.ts'
 import type {Release} from './release.ts'
@@ -100,19 +101,29 @@ const clusterRole = {
 
 export type AgentReleaseWish = {
   readonly config: object
+  readonly image?: CollectorImage | undefined
   readonly leaf: Leaf
   /** What was handed to it that it reads only when it starts: other content restarts it. */
   readonly restartOn?: string | undefined
 }
 
 /** The agent on Kubernetes: one on every node. */
-export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Release => ({
+export const agentRelease = ({config, image, leaf, restartOn}: AgentReleaseWish): Release => ({
   name: 'agent',
   title: 'agent',
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', config, args: gates, envs: nodeEnvs, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
+    ...collectorValues({
+      name: 'agent',
+      config,
+      image,
+      args: gates,
+      envs: nodeEnvs,
+      takesOtlp: true,
+      speaksToKubernetes: true,
+      hasLeaf: true,
+    }),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

@@ -2,6 +2,7 @@ import {goRuntime} from '../collector/durable.ts'
 import {mounts, ports, secretOf} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
 import {imageOf} from './charts.ts'
+import {collectorImage, type CollectorImage} from './collector-image.ts'
 import {forTpl} from './values.ts'
 
 /** Who a collector is: its image's own user, or root. */
@@ -111,11 +112,14 @@ export const collectorValues = (collector: {
   readonly speaksToKubernetes: boolean
   /** Whether it fetches a leaf: its service account is made before the release. */
   readonly hasLeaf: boolean
+  /** The publisher's unless given. */
+  readonly image?: CollectorImage | undefined
 }): Record<string, unknown> => {
-  const {registry, repository, tag} = imageOf('opentelemetry-collector')
-  return renderValues('collector.yaml', {
+  const {image, command, pullSecret} = collector.image ?? collectorImage()
+  const values = renderValues('collector.yaml', {
     name: collector.name,
-    image: {repository: `${registry}/${repository}`, tag, pullPolicy: 'IfNotPresent'},
+    image: {...image, pullPolicy: 'IfNotPresent'},
+    command,
     args: forTpl(collector.args ?? []),
     config: forTpl(collector.config),
     envs: [...Object.entries(goRuntime).map(([name, value]) => ({name, value})), ...(collector.envs ?? [])],
@@ -127,4 +131,5 @@ export const collectorValues = (collector: {
     speaksToKubernetes: collector.speaksToKubernetes,
     ownAccount: !collector.hasLeaf,
   })
+  return pullSecret === undefined ? values : {...values, imagePullSecrets: [{name: pullSecret}]}
 }

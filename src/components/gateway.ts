@@ -9,6 +9,7 @@ import {renderValues, toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
 import {keysFile, termsOf} from '../trust/credential.ts'
 import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
+import type {CollectorImage} from './collector-image.ts'
 import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
 import {digestOf} from './values.ts'
@@ -65,6 +66,7 @@ const podLabels = {
 
 export type GatewayReleaseWish = {
   readonly config: object
+  readonly image?: CollectorImage | undefined
   readonly replicas: number
   readonly maxReplicas: number
   readonly storageClass?: string | undefined
@@ -84,7 +86,7 @@ const toldValues = ({version}: NonNullable<GatewayReleaseWish['told']>): Record<
 })
 
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
-export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
+export const gatewayRelease = ({config, image, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
   name: 'gateway',
   title: 'gateway',
   namespace,
@@ -93,6 +95,7 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
     ...collectorValues({
       name: 'gateway',
       config,
+      image,
       envs: Object.entries(told?.variables ?? {}).map(([name, secretKeyRef]) => ({name, valueFrom: {secretKeyRef}})),
       takesOtlp: false,
       speaksToKubernetes: false,

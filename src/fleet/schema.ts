@@ -1,9 +1,11 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
+import {type CollectorBuild, collectorBuilds} from '../collector/build.ts'
 import {signals} from '../collector/config.ts'
 import {takenEnds, takenNames} from '../collector/destinations.ts'
 import {scrubProblem} from '../collector/scrub.ts'
 import {kinds} from '../destinations/index.ts'
+import {imageReferenceOf, imagePattern, repositoryOf, repositoryPattern} from '../images/reference.ts'
 import {readDuration} from '../output.ts'
 import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
 import {heldTogether, holderShape} from './holders.ts'
@@ -274,6 +276,47 @@ const hubSchema = z.strictObject({
     .describe('The Vault of the hub, which signs the issuer of every edge.'),
 })
 
+/** A pattern does not tell a host from a folder of Docker Hub; it still serves an editor. */
+const matching = (pattern: RegExp, expected: string, isRight: (text: string) => boolean) =>
+  z
+    .string()
+    .superRefine((text, context) => {
+      if (!isRight(text)) context.addIssue({code: 'custom', message: `expected ${expected}, got ${JSON.stringify(text)}`})
+    })
+    .meta({pattern: pattern.source.replaceAll(/\?<\w+>/g, '?:')})
+
+const collectorSchema = z.strictObject({
+  build: z
+    .enum(collectorBuilds)
+    .optional()
+    .describe(
+      'lkeobs: the one that lkeobs builds, with a durable queue of its own. upstream: the distribution of its publisher, which promises less. On this machine lkeobs unless given; on Kubernetes lkeobs where `image` is given, upstream otherwise.',
+    ),
+  image: matching(
+    imagePattern,
+    'an image with its digest, registry.example/otelcol@sha256:…',
+    (text) => imageReferenceOf(text)?.digest !== undefined,
+  )
+    .optional()
+    .describe(
+      'The image of the build lkeobs that clusters on Kubernetes run, by its digest: registry.example/otelcol@sha256:…. `images push` writes it.',
+    ),
+  registry: matching(
+    repositoryPattern,
+    'a host and a repository without a tag, registry.example/team/otelcol',
+    (text) => repositoryOf(text) !== undefined,
+  )
+    .optional()
+    .describe('Where `images push` pushes the image to, host and repository: registry.example/team/otelcol.'),
+  pullSecret: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {error: ({input}) => `expected the name of a Secret, got ${JSON.stringify(input)}`})
+    .optional()
+    .describe(
+      'The name of a Secret of type kubernetes.io/dockerconfigjson that lets nodes pull the image. It exists in the namespaces lkeobs and lkeobs-node of every cluster.',
+    ),
+})
+
 export const fleetSchema = z
   .strictObject({
     apiVersion: z.literal('lkeobs/v1').describe('The version of this format.'),
@@ -287,6 +330,7 @@ export const fleetSchema = z
       })
       .prefault({})
       .describe('The certificates of the fleet.'),
+    collector: collectorSchema.prefault({}).describe('The collector that agents and gateways run.'),
     edges: z.array(edgeSchema).default([]).describe('The clusters that send their telemetry to the hub.'),
     destinations: z
       .array(destinationSchema)
@@ -306,6 +350,9 @@ export const fleetSchema = z
 export type Fleet = z.infer<typeof fleetSchema>
 /** How long leaves live, in seconds. */
 export const leafSecondsOf = ({certificates}: Pick<Fleet, 'certificates'>): number => readDuration(certificates.leafTtl) ?? 0
+/** Which collector runs on the clusters of a platform. */
+export const buildOf = ({collector}: Pick<Fleet, 'collector'>, platform: 'local' | 'kubernetes'): CollectorBuild =>
+  collector.build ?? (platform === 'local' || collector.image !== undefined ? 'lkeobs' : 'upstream')
 export type Edge = Fleet['edges'][number]
 /** An edge as a person writes it: what has a default may be left out. */
 export type EdgeInput = z.input<typeof edgeSchema>

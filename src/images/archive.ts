@@ -4,7 +4,7 @@ import {stat} from 'node:fs/promises'
 import path from 'node:path'
 import type {Readable} from 'node:stream'
 import {createGzip} from 'node:zlib'
-import tar, {type Header} from 'tar-stream'
+import {extract as tarExtract, type Header, pack as tarPack} from 'tar-stream'
 import {LkeobsError, messageOf} from '../errors.ts'
 import type {Files} from '../tools/files.ts'
 import {
@@ -27,11 +27,13 @@ type Entry = {readonly name: string; readonly mode: number} & (
   {readonly folder: true} | {readonly content: string | Buffer} | {readonly file: string; readonly size: number}
 )
 
+type TarHeader = Partial<Header> & Pick<Header, 'name'>
+
 /** A tar of these entries: sorted, of nobody in particular, nothing newer than anything else. */
 const tarOf = (entries: readonly Entry[]): Readable => {
-  const pack = tar.pack()
-  const header = ({name, mode}: Entry): Header => ({name, mode, mtime: new Date(0), uid: 0, gid: 0, uname: '', gname: ''})
-  const written = (made: Header, content?: string | Buffer) =>
+  const pack = tarPack()
+  const header = ({name, mode}: Entry): TarHeader => ({name, mode, mtime: new Date(0), uid: 0, gid: 0, uname: '', gname: ''})
+  const written = (made: TarHeader, content?: string | Buffer) =>
     new Promise<void>((resolve, reject) => {
       const done = (error?: Error | null) => (error ? reject(error) : resolve())
       if (content === undefined) pack.entry(made, done)
@@ -178,7 +180,7 @@ const mostText = 4 << 20
 
 const entriesOf = async (file: string): Promise<ReadonlyMap<string, Found>> => {
   const found = new Map<string, Found>()
-  const extract = tar.extract()
+  const extract = tarExtract()
   createReadStream(file, {highWaterMark: 1 << 20})
     .on('error', (error) => extract.destroy(error))
     .pipe(extract)
@@ -243,7 +245,7 @@ export const readArchive = async (file: string): Promise<Archive> => {
 
 /** The content of one blob. */
 export const blobContent = async function* (file: string, digest: string): AsyncGenerator<Buffer> {
-  const extract = tar.extract()
+  const extract = tarExtract()
   const source = createReadStream(file, {highWaterMark: 1 << 20}).on('error', (error) => extract.destroy(error))
   source.pipe(extract)
   try {

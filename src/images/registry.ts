@@ -29,7 +29,7 @@ export type RegistryOptions = {
 }
 
 const tries = 3
-/** How many redirects a read follows: without credentials, which are for the registry alone. */
+/** Hosts of images whose API has another name. */
 const apiHosts: Readonly<Record<string, string>> = {'docker.io': 'registry-1.docker.io', 'index.docker.io': 'registry-1.docker.io'}
 
 /** Plain HTTP is for this machine, or for who asks for it. */
@@ -227,17 +227,18 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
         if ('fault' in begun) return {url: start, fault: begun}
         if (begun.status === 201) return begun
         if (begun.status !== 202) return begun
-        const url = new URL(begun.headers['location'] ?? '', start)
-        url.searchParams.set('digest', digest)
+        const location = new URL(begun.headers['location'] ?? '', start).href
+        // its own parameters stay as they are: they may be signed
+        const url = `${location}${location.includes('?') ? '&' : '?'}digest=${encodeURIComponent(digest)}`
         const sent = await send({
           method: 'PUT',
-          url: url.href,
+          url,
           headers: {'content-type': 'application/octet-stream'},
           body: {size, read: readContent},
           mutates: true,
           ...(onSent && {onSent}),
         })
-        return 'fault' in sent ? {url: url.href, fault: sent} : sent
+        return 'fault' in sent ? {url, fault: sent} : sent
       })
     },
     async manifestDigest(reference) {

@@ -1,7 +1,7 @@
-import {readdir} from 'node:fs/promises'
 import path from 'node:path'
 import {type GoModule, programsFolder} from './catalogue.ts'
 import {goFor} from './gotoolchain.ts'
+import {moduleFiles} from './module-files.ts'
 import type {Site, Way} from './way.ts'
 
 const buildMs = 60 * 60_000
@@ -34,21 +34,10 @@ const goTarget = (target: Target | undefined) => ({GOOS: target?.os ?? '', GOARC
 
 const commonFlags = '-buildvcs=false -trimpath'
 
-/** The files of a wrapper module that a build reads, from its folder: no tests. */
-export const moduleFiles = async (wrapper: string): Promise<readonly string[]> => {
-  const all = await readdir(path.join(programsFolder, wrapper), {recursive: true, withFileTypes: true})
-  const folder = path.join(programsFolder, wrapper)
-  return all
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
-    .filter((name) => !/_test\.go$|(^|\/)testdata\//.test(name))
-    .toSorted()
-}
-
 /** The wrapper module, copied, since a build with -mod=mod may write its go.mod. */
 const copyOf = async (wrapper: string, {tools: {files}, workspace}: Site): Promise<string> => {
   const copy = path.join(workspace, 'module')
-  for (const name of await moduleFiles(wrapper)) {
+  for (const name of moduleFiles(path.join(programsFolder, wrapper))) {
     const content = await files.read(path.join(programsFolder, wrapper, name))
     if (content !== undefined) await files.write(path.join(copy, name), content)
   }

@@ -3,6 +3,7 @@ import {type CollectorConfig, literal} from '../../collector/config.ts'
 import {scraperConfig} from '../../collector/scraper.ts'
 import {agentRelease, hubCaFile} from '../../components/agent.ts'
 import {imageOf} from '../../components/charts.ts'
+import {collectorImage} from '../../components/collector-image.ts'
 import {leafFile} from '../../components/gateway.ts'
 import {gpuRelease} from '../../components/gpu.ts'
 import {instrumentationRelease} from '../../components/instrumentation.ts'
@@ -45,6 +46,7 @@ export const openKubernetesEdge = (
     ttlSeconds: leafSecondsOf(file.fleet),
     file: `${mounts.leaf}/${leafFile}`,
   })
+  const image = collectorImage(file.fleet.collector)
   const inside = `agent.${nodeNamespace}.svc`
   const otlp = `http://${inside}:${ports.otlpHttp}`
   const config = async (make: (wish: AgentWish) => CollectorConfig = agentConfig) =>
@@ -109,13 +111,18 @@ export const openKubernetesEdge = (
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>
-        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await readAtStart(of), leaf: leafOf(platform)}),
+        agentRelease({
+          config: await config(),
+          image,
+          restartOn: ways.rendered ? undefined : await readAtStart(of),
+          leaf: leafOf(platform),
+        }),
       ),
       {
         title: `beside the agent on ${name}`,
         concurrency: 3,
         steps: [
-          released(site, `scraper of cluster state and events on ${name}`, () => scraperRelease({config: scraper})),
+          released(site, `scraper of cluster state and events on ${name}`, () => scraperRelease({config: scraper, image})),
           applied(site, `workload on ${name} from which canaries are sent`, 'canary.yaml', canary({tag: imageOf('openbao').tag})),
           gpuExporters(site),
           ...(platform.instrumentation
@@ -132,7 +139,7 @@ export const openKubernetesEdge = (
         ],
       },
     ],
-    ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), leaf: leafOf(platform)})),
+    ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), image, leaf: leafOf(platform)})),
     // where a Vault agent stands beside the collector, it is looked from there
     diallersSeen: () => (platform.secretsOperator ? [lookersRun(site, 'agent')] : []),
     diallers: async () => diallersOf(site, 'agent', leafOf(platform), portOf(await hub.endpoint())),

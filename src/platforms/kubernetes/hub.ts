@@ -1,6 +1,7 @@
 import {randomBytes} from 'node:crypto'
 import {literal} from '../../collector/config.ts'
 import {gatewayConfig} from '../../collector/gateway.ts'
+import {collectorImage} from '../../components/collector-image.ts'
 import {gatewayRelease, leafFile} from '../../components/gateway.ts'
 import {grafanaRelease} from '../../components/grafana.ts'
 import {lokiRelease} from '../../components/loki.ts'
@@ -166,7 +167,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       const pods = await podsOf(site, 'gateway')
       return Promise.all(pods.map(async (pod) => tried(tools.http, await kube.forward({namespace, pod, port: ports.ask}), token)))
     },
-    // whatever its chart has, its image is the publisher's, with all exporters
+    // the publisher's image has all exporters; a fleet file whose destinations our own build cannot send to is refused
     exporters: async () => undefined,
     async door(name) {
       const [pod = ''] = await podsOf(site, 'gateway')
@@ -179,6 +180,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
         gatewayRelease({
           // what is rendered is for a fleet that begins
           config: config(ways.rendered === true || (await mayAsk(base.vault)), closing),
+          image: collectorImage(file.fleet.collector),
           told: destinations.length === 0 ? undefined : await toldOf(base.vault, destinations, ways.rendered === true),
           replicas: gateway.replicas,
           maxReplicas: gateway.maxReplicas,
