@@ -90,6 +90,7 @@ export type ValuesTemplates = {
     readonly name: string
     readonly args: readonly string[]
     readonly image: object
+    readonly command: string
     readonly config: object
     readonly envs: readonly object[]
     readonly otlp: object

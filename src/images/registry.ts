@@ -65,6 +65,9 @@ const errorsIn = ({body}: RegistryReply): {readonly codes: readonly string[]; re
 }
 
 const again = 'lkeobs images push'
+/** A connection that broke off; without TLS that is also how a server that wants TLS answers. */
+const isPassingFault = ({fault}: Fault): boolean => ['broken', 'encrypted', 'silent'].includes(fault)
+
 const tlsFaults: readonly Fault['fault'][] = ['untrusted', 'misnamed', 'expired', 'unencrypted', 'encrypted', 'client']
 
 const faultError = (url: string, {fault, why}: Fault): LkeobsError => {
@@ -159,18 +162,21 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
   /** Credentials of the registry go to the registry alone, wherever a Location leads. */
   const send = async (request: RegistryRequest): Promise<RegistryReply | Fault> => {
     const isOurs = new URL(request.url).origin === new URL(base).origin
-    const withAuth = (): RegistryRequest => ({
-      ...request,
-      ca,
-      headers: {...request.headers, ...(authorization && isOurs && {authorization})},
-    })
-    const reply = await http.send(withAuth())
+    const sent = async () => {
+      const used = isOurs ? authorization : undefined
+      const headers = {...request.headers, ...(used && {authorization: used})}
+      return {used, reply: await http.send({...request, ca, headers})}
+    }
+    const {used, reply} = await sent()
     if ('fault' in reply || reply.status !== 401 || !isOurs) return reply
-    const before = authorization
-    authorization = await answerTo(reply)
-    // the same again would be refused the same way
-    if (before && before.reveal() === authorization.reveal()) throw unauthorised('the registry refuses', reply)
-    const second = await http.send(withAuth())
+    // a request beside this one may have been given a token meanwhile
+    if (authorization === used) {
+      const found = await answerTo(reply)
+      // the same again would be refused the same way
+      if (used && used.reveal() === found.reveal()) throw unauthorised('the registry refuses', reply)
+      authorization = found
+    }
+    const second = (await sent()).reply
     if (!('fault' in second) && second.status === 401) throw unauthorised('the registry refuses', second)
     return second
   }
@@ -187,7 +193,7 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
   const read = async (url: string, headers: Readonly<Record<string, string>> = {}): Promise<RegistryReply> => {
     for (let left = tries; ; left -= 1) {
       const reply = await send({method: 'HEAD', url, headers})
-      const isPassing = 'fault' in reply ? reply.fault === 'broken' : reply.status === 429 || reply.status >= 500
+      const isPassing = 'fault' in reply ? isPassingFault(reply) : reply.status === 429 || reply.status >= 500
       if (!isPassing || left <= 1) {
         if ('fault' in reply) throw faultError(url, reply)
         return reply
@@ -200,7 +206,7 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
   const insist = async (what: string, work: () => Promise<RegistryReply | {readonly url: string; readonly fault: Fault}>): Promise<RegistryReply> => {
     for (let left = tries; ; left -= 1) {
       const reply = await work()
-      const isPassing = 'fault' in reply ? reply.fault.fault === 'broken' || reply.fault.fault === 'silent' : reply.status === 429 || reply.status >= 500
+      const isPassing = 'fault' in reply ? isPassingFault(reply.fault) : reply.status === 429 || reply.status >= 500
       if (!isPassing || left <= 1) {
         if ('fault' in reply) throw faultError(reply.url, reply.fault)
         if (reply.status !== 201) throw refused(reply, what)
