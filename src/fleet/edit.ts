@@ -164,7 +164,8 @@ const intoMap = (text: string, map: YAMLMap, pair: (isJson: boolean) => string, 
   }
   const first = map.items[0]
   const indent = startOf(first?.key) - (text.lastIndexOf('\n', startOf(first?.key)) + 1)
-  return insertLines(text, endOf(last?.value ?? last?.key), indent, `${' '.repeat(indent)}${pair(false)}\n`)
+  // comments as deep as its keys are its own
+  return insertLines(text, endOf(last?.value ?? last?.key), indent - 1, `${' '.repeat(indent)}${pair(false)}\n`)
 }
 
 /** The text with this image for the collector; every other byte stays. LKO-1002 where it is none. */

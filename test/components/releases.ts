@@ -64,6 +64,12 @@ const vault = {
 /** What the collectors are told. */
 export const configs = {gateway: gatewayCollector, agent: agentCollector, scraper: gatewayCollector} as const
 
+const image = {
+  image: {repository: 'registry.example:5000/team/otelcol', digest: `sha256:${'0a'.repeat(32)}`},
+  command: 'otelcol',
+  pullSecret: 'registry',
+}
+
 /** Every release, by what is special about it: as it is usually installed, and with everything it can be told. */
 export const releases: Readonly<Record<string, Release>> = {
   'cert-manager': certManagerRelease(),
@@ -90,6 +96,9 @@ export const releases: Readonly<Record<string, Release>> = {
   agent: agentRelease({config: agentCollector, leaf: 'secret'}),
   'agent, sidecar': agentRelease({config: agentCollector, leaf: 'sidecar', restartOn: 'PEM'}),
   scraper: scraperRelease({config: gatewayCollector}),
+  'gateway, own image': gatewayRelease({config: gatewayCollector, image, replicas: 2, maxReplicas: 5, queueSize: '10Gi', leaf: 'secret'}),
+  'agent, own image': agentRelease({config: agentCollector, image, leaf: 'secret'}),
+  'scraper, own image': scraperRelease({config: gatewayCollector, image}),
   'opentelemetry-operator': instrumentationRelease(),
   'dcgm-exporter': gpuRelease(),
   'dcgm-exporter, runtime class': gpuRelease({nodeSelector: {gpu: 'yes'}, tolerations: [{operator: 'Exists'}], runtimeClass: 'nvidia'}),

@@ -41,6 +41,7 @@ test('a good file, its defaults filled in', () => {
     fleet: 'lab',
     destinations: [],
     certificates: {leafTtl: '24h'},
+    collector: {},
     hub: {name: 'hub', platform: {local: {ports: 14_300}}, endpoint: '127.0.0.1:14300', vault: {replicas: 3, seal: 'static'}},
     edges: [
       {name: 'edge-1', platform: {local: {ports: 14_400}}, logs: ['/var/log/app/*.log'], vault: {seal: 'static'}},
