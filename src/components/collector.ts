@@ -1,8 +1,9 @@
+import type {CollectorBuild} from '../collector/build.ts'
 import {goRuntime} from '../collector/durable.ts'
+import {imageReferenceOf} from '../images/reference.ts'
 import {mounts, ports, secretOf} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
 import {imageOf} from './charts.ts'
-import {collectorImage, type CollectorImage} from './collector-image.ts'
 import {forTpl} from './values.ts'
 
 /** Who a collector is: its image's own user, or root. */
@@ -98,9 +99,30 @@ export const mounted = (...all: readonly Mounts[]) => ({
 const open = (port: number) => ({enabled: true, containerPort: port, servicePort: port, hostPort: 0, protocol: 'TCP'})
 const closed = {enabled: false}
 
+/** The image that a collector runs from, and its program in it. */
+export type CollectorImage = {
+  readonly repository: string
+  readonly tag?: string
+  readonly digest?: string
+  readonly program: string
+  /** The Secret with which nodes pull it; none where the registry asks nobody. */
+  readonly pullSecret?: string | undefined
+}
+
+/** The image of a build: the publisher's at its pinned version, or the one that the fleet file names by its digest. */
+export const collectorImage = (build: CollectorBuild, image: string | undefined, pullSecret?: string): CollectorImage => {
+  if (build === 'upstream' || image === undefined) {
+    const {registry, repository, tag} = imageOf('opentelemetry-collector')
+    return {repository: `${registry}/${repository}`, tag, program: 'otelcol-contrib'}
+  }
+  const {host = '', path = '', digest} = imageReferenceOf(image) ?? {}
+  return {repository: `${host}/${path}`, ...(digest !== undefined && {digest}), program: 'otelcol', pullSecret}
+}
+
 /** What every collector has. */
 export const collectorValues = (collector: {
   readonly name: string
+  readonly image: CollectorImage
   readonly config: object
   /** Beside its configuration. */
   readonly args?: readonly string[]
@@ -112,14 +134,12 @@ export const collectorValues = (collector: {
   readonly speaksToKubernetes: boolean
   /** Whether it fetches a leaf: its service account is made before the release. */
   readonly hasLeaf: boolean
-  /** The publisher's unless given. */
-  readonly image?: CollectorImage | undefined
 }): Record<string, unknown> => {
-  const {image, command, pullSecret} = collector.image ?? collectorImage()
+  const {program, pullSecret, ...image} = collector.image
   const values = renderValues('collector.yaml', {
     name: collector.name,
     image: {...image, pullPolicy: 'IfNotPresent'},
-    command,
+    program,
     args: forTpl(collector.args ?? []),
     config: forTpl(collector.config),
     envs: [...Object.entries(goRuntime).map(([name, value]) => ({name, value})), ...(collector.envs ?? [])],

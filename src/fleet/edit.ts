@@ -1,6 +1,9 @@
+import path from 'node:path'
 import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLMap, type YAMLSeq} from 'yaml'
-import {parseFleet} from './load.ts'
-import {portsOfEdge, portsOfHub} from './clashes.ts'
+import {LkeobsError} from '../errors.ts'
+import type {Files} from '../tools/files.ts'
+import {type FleetFile, loadFleet, parseFleet} from './load.ts'
+import {portsOfEdge, portsOfHub, portsOfHubWith} from './clashes.ts'
 import type {DestinationInput, EdgeInput, HubElsewhere} from './schema.ts'
 
 const shownName = 'lkeobs.yaml'
@@ -170,7 +173,6 @@ const intoMap = (text: string, map: YAMLMap, pair: (isJson: boolean) => string, 
 
 /** The text with this image for the collector; every other byte stays. LKO-1002 where it is none. */
 export const withCollectorImage = (text: string, image: string): string => {
-  parseFleet(text, shownName)
   const {contents: root} = parseDocument(text, {keepSourceTokens: true})
   if (!isMap(root)) return text
   const isJson = root.flow === true
@@ -189,6 +191,25 @@ export const withCollectorImage = (text: string, image: string): string => {
   return checked(insertLines(text, end, 0, `collector:\n  ${imagePair(false)}\n`))
 }
 
+const placeholder = `image.invalid/otelcol@sha256:${'0'.repeat(64)}`
+
+/** The fleet file, which may lack nothing but the image that is about to be pinned in it. */
+export const loadFleetToPin = async (file: string, files: Files): Promise<FleetFile> => {
+  try {
+    return await loadFleet(file, files)
+  } catch (error) {
+    if (!(error instanceof LkeobsError) || error.code !== 'LKO-1002') throw error
+    const absolute = path.resolve(file)
+    const text = await files.read(absolute).catch(() => undefined)
+    if (text === undefined) throw error
+    try {
+      return {fleet: parseFleet(withCollectorImage(text, placeholder), file), file: absolute, folder: path.dirname(absolute), text}
+    } catch {
+      throw error
+    }
+  }
+}
+
 /** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */
 export const withoutEdge = (text: string, name: string): string => without(text, 'edges', name)
 
@@ -200,7 +221,7 @@ export const withLabEdges = (text: string, wanted: number): string => {
   const {hub, edges, destinations} = parseFleet(text, shownName)
   const names = new Set([hub.name, ...edges.map(({name}) => name)])
   const taken = [
-    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHub + destinations.length}] : []),
+    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHubWith(destinations.length)}] : []),
     ...edges.flatMap(({platform}) => (platform.local ? [{first: platform.local.ports, ports: portsOfEdge}] : [])),
   ]
   // a lab that was moved to other ports grows there

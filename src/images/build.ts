@@ -2,10 +2,9 @@ import {readdir, stat} from 'node:fs/promises'
 import path from 'node:path'
 import {rootCertificates} from 'node:tls'
 import {LkeobsError, messageOf} from '../errors.ts'
-import {type Program, programsFolder} from '../programs/catalogue.ts'
+import type {Program} from '../programs/catalogue.ts'
 import {cacheFolder} from '../programs/cache.ts'
 import {fromGoModule} from '../programs/gomodule.ts'
-import {sourcesDigest} from '../programs/module-files.ts'
 import type {Step, Tell} from '../steps/step.ts'
 import {sha256Of} from '../tools/download.ts'
 import type {Tools} from '../tools/index.ts'
@@ -18,15 +17,11 @@ export type BuildTools = Pick<Tools, 'shell' | 'files' | 'download'>
 /** Bytes change where this changes: the layout of the layer, the configuration of the image. */
 const layoutVersion = 1
 
-/** Where the sources of our build of the collector are. */
-const wrapperOf = ({name, registry}: Program): string => {
-  const wrapper = 'go' in registry ? registry.go.wrapper : undefined
-  if (wrapper === undefined) throw new Error(`${name} is not built from a module of our own`)
-  return path.join(programsFolder, wrapper)
-}
-
 /** The version that says which sources it was built from: `0.160.0+lkeobs.1f2e3d4c5b6a`. */
-export const builtVersion = (program: Program): string => `${program.version}+lkeobs.${sourcesDigest(wrapperOf(program))}`
+export const builtVersion = ({name, version, build}: Program): string => {
+  if (build === undefined) throw new Error(`${name} is not built from sources of our own`)
+  return `${version}+${build}`
+}
 
 /** A digest of everything a build of the program reads, and of how it is built. */
 export const sourcesOf = (program: Program): string => digestOf(JSON.stringify([builtVersion(program), program.registry]))
@@ -72,7 +67,7 @@ export const programBuilt = (program: Program, sources: string, name: PlatformNa
       await tools.files.remove(workspace)
     }
   }
-  const title = `${program.name} ${program.version} for ${name}`
+  const title = `${program.name} ${builtVersion(program)} for ${name}`
   return {
     file,
     title,

@@ -3,7 +3,7 @@ import type {Descriptor, Document} from '../images/oci.ts'
 import {type Repository, shownRepository} from '../images/reference.ts'
 import type {OpenRepository} from '../images/registry.ts'
 import {withCollectorImage} from '../fleet/edit.ts'
-import {type FleetFile, parseFleet} from '../fleet/load.ts'
+import type {FleetFile} from '../fleet/load.ts'
 import {bytes} from '../output.ts'
 import type {Plan, Step} from '../steps/step.ts'
 import type {Tools} from '../tools/index.ts'
@@ -22,7 +22,7 @@ export const imagesPush = ({archive, repository, fleet}: ImagesPush, tools: Pick
   const shown = shownRepository(repository.repository)
   const image = pinnedImage(archive, repository.repository)
   const {top, manifests, tag} = archive
-  const text = parseFleet(fleet.text, fleet.file).collector.image === image ? fleet.text : withCollectorImage(fleet.text, image)
+  const text = fleet.fleet.collector.image === image ? fleet.text : withCollectorImage(fleet.text, image)
   return {
     command: `images push --registry ${shown} --image ${archive.file}`,
     title: `Pushes the image of the collector to ${shown}.`,

@@ -433,6 +433,24 @@ test('killed between blobs and manifest, the same command goes on from there', a
   expect(statSync(file).mode & 0o777).toBe(0o644)
 })
 
+test('a fleet file that lacks nothing but the image is taken, and any other mistake in it is named', async () => {
+  const registry = await fakeRegistry()
+  const kubernetes = (collector: string) =>
+    `apiVersion: lkeobs/v1\nfleet: acme\nhub:\n  name: hub\n  platform: {kubernetes: {context: hub}}\n${collector}`
+  const file = path.join(folder, 'lkeobs.yaml')
+  const {file: image} = await built()
+  writeFileSync(file, kubernetes(`collector: {build: lkeobs, registry: ${registry.host}/team/otelcol}\n`))
+  const {code, said} = await lkeobs('images', 'push', '--image', image).ended
+  expect(said).toContain('› lkeobs hub upgrade')
+  expect(code).toBe(0)
+  expect(readFileSync(file, 'utf8')).toMatch(/^collector: \{build: lkeobs, registry: \S+, image: \S+@sha256:\w{64}\}$/m)
+
+  writeFileSync(file, kubernetes('collector: {build: mine}\n'))
+  const wrong = await lkeobs('images', 'push', '--image', image).ended
+  expect(wrong.code).toBe(3)
+  expect(wrong.said).toContain('lkeobs.yaml:6:20 collector.build')
+})
+
 test('without a registry it is said where to name one', async () => {
   fleetFile()
   await built()

@@ -1,7 +1,7 @@
 import {Flags} from '@oclif/core'
 import {LkeobsCommand} from '../../command.ts'
 import {LkeobsError} from '../../errors.ts'
-import {loadFleet} from '../../fleet/load.ts'
+import {loadFleetToPin} from '../../fleet/edit.ts'
 import type {Fleet} from '../../fleet/schema.ts'
 import {readArchive} from '../../images/archive.ts'
 import {storedCredentials} from '../../images/credentials.ts'
@@ -58,7 +58,7 @@ export default class ImagesPush extends LkeobsCommand {
   async run(): Promise<void> {
     const {flags} = await this.parse(ImagesPush)
     const tools = await this.tools(flags)
-    const {fleet, folder} = await loadFleet(flags.fleet, tools.files)
+    const {fleet, folder} = await loadFleetToPin(flags.fleet, tools.files)
     const repository = namedRepository(flags.registry, fleet)
     const archive = await readArchive(flags.image)
     const ca = flags['registry-ca'] === undefined ? undefined : await caOf(flags['registry-ca'], tools)
@@ -74,7 +74,7 @@ export default class ImagesPush extends LkeobsCommand {
       flags,
       async (those) => {
         const opened = openRepository(repository, {credentials, ca, plainHttp}, those.registry)
-        return imagesPush({archive, repository: opened, fleet: await loadFleet(flags.fleet, those.files)}, those)
+        return imagesPush({archive, repository: opened, fleet: await loadFleetToPin(flags.fleet, those.files)}, those)
       },
       {
         lock: lockOf(folder),

@@ -27,6 +27,8 @@ export const ports = {
   own: 4319,
   /** Credentials can be tried here, and nothing else comes in; on loopback only. */
   ask: 4321,
+  /** Where a collector is asked about its queues; on loopback only. */
+  admin: 4322,
   /** Where the first destination is fed, and those after it one port on each; on loopback only. */
   destinations: 4330,
   health: 13_133,
