@@ -29,8 +29,8 @@ const partsOf = (wish: DestinationWish) => {
     exporter,
     consumers: 4,
     on_full: 'drop',
-    // of each signal; a queue that fills up with what waits for a destination would refuse what is for the stores
-    max_bytes: Math.min(...wish.signals.map((signal) => queueBytes[signal])),
+    // a queue that fills up with what waits for a destination would refuse what is for the stores
+    max_bytes: Object.fromEntries(wish.signals.map((signal) => [signal, queueBytes[signal]])),
     ...(maxAgeSeconds !== undefined && {max_age: `${maxAgeSeconds}s`}),
     ...(closing && {closing: true}),
   }

@@ -57,7 +57,8 @@ export type Sink = {
   readonly in_flight?: number
   /** `drop`: the oldest that waits gives way. */
   readonly on_full?: 'drop'
-  readonly max_bytes?: number
+  /** Of each signal. */
+  readonly max_bytes?: Readonly<Partial<Record<Signal, number>>>
   readonly max_age?: string
   readonly closing?: true
 }

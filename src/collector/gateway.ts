@@ -16,7 +16,7 @@ import {
   synchronous,
   usualFlush,
 } from './durable.ts'
-import {grpcReceiveLimit, maxGatewayItemBytes} from './sizes.ts'
+import {grpcReceiveLimit, lokiRecord, maxGatewayItemBytes} from './sizes.ts'
 import {ownTelemetry} from './telemetry.ts'
 
 export type GatewayWish = {
@@ -95,7 +95,7 @@ const stores = {
 /** In the build upstream one queue for each store, so that a store that is down delays nobody else. */
 const storeExporters = ({build, budget, stores: {prometheus, loki, tempo}}: GatewayWish): Record<string, Settings> => {
   const items = itemsIn(budget.bytes)
-  const queue = (signal: Signal, consumers = durable.sending_queue.num_consumers): Settings =>
+  const queue = (signal: Signal, consumers: number = durable.sending_queue.num_consumers): Settings =>
     build === 'lkeobs'
       ? synchronous
       : {...durable, sending_queue: {...durable.sending_queue, queue_size: items[signal], num_consumers: consumers}}
@@ -130,7 +130,11 @@ const queueOf = ({hub, queue, budget}: GatewayWish, destinationQueues: Readonly<
     sinks: {...storeSinks, ...destinationQueues},
     ruleSettings: {
       max_age: {metrics: `${budget.late.rules.metrics}s`, logs: `${budget.late.rules.logs}s`},
-      max_ahead: '10m',
+      loki: {
+        max_line_bytes: lokiRecord.lineBytes,
+        max_metadata_bytes: lokiRecord.metadataBytes,
+        max_metadata_entries: lokiRecord.metadataEntries,
+      },
     },
   })
 
