@@ -76,7 +76,7 @@ const faultError = (url: string, {fault, why}: Fault): LkeobsError => {
   return new LkeobsError(isTls ? 'LKO-4104' : 'LKO-4102', `${origin}: ${why}.`, {
     next: isTls
       ? [`openssl s_client -connect ${host.includes(':') ? host : `${host}:443`} -showcerts </dev/null`, `${again} --registry-ca FILE`]
-      : [`curl -v ${origin}/v2/`, again],
+      : [`curl -v ${origin}/v2/`],
   })
 }
 
@@ -140,7 +140,7 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
     const reply = await asked()
     if ('fault' in reply) throw faultError(url.href, reply)
     if (reply.status === 401 || reply.status === 403 || reply.status === 400) throw unauthorised('the registry gives no token', reply)
-    if (reply.status !== 200) throw new LkeobsError('LKO-4102', `${url.origin}: HTTP ${reply.status} instead of a token.`, {next: [again]})
+    if (reply.status !== 200) throw new LkeobsError('LKO-4102', `${url.origin}: HTTP ${reply.status} instead of a token.`)
     try {
       const {token: one, access_token: other} = JSON.parse(reply.body) as {token?: string; access_token?: string}
       const found = one ?? other
@@ -185,9 +185,9 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
     const {codes, text} = errorsIn(reply)
     const said = `HTTP ${reply.status}${text ? `: ${text}` : ''}`
     if (codes.some((code) => /^NAME_(UNKNOWN|INVALID)$/.test(code)) || reply.status === 404 || reply.status === 405)
-      return new LkeobsError('LKO-4105', `${shown}: ${what}: ${said}.`, {next: [again]})
+      return new LkeobsError('LKO-4105', `${shown}: ${what}: ${said}.`)
     if (reply.status === 401 || reply.status === 403) return unauthorised(`the registry refuses ${what}`, reply)
-    return new LkeobsError('LKO-4106', `${shown}: ${what}: ${said}.`, {next: [again]})
+    return new LkeobsError('LKO-4106', `${shown}: ${what}: ${said}.`)
   }
 
   const read = async (url: string, headers: Readonly<Record<string, string>> = {}): Promise<RegistryReply> => {
@@ -272,7 +272,7 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
       })
       const digest = reply.headers['docker-content-digest']
       if (digest !== undefined && digest !== descriptor.digest)
-        throw new LkeobsError('LKO-4106', `${shown}: the registry stored ${digest} instead of ${descriptor.digest}.`, {next: [again]})
+        throw new LkeobsError('LKO-4106', `${shown}: the registry stored ${digest} instead of ${descriptor.digest}.`)
     },
   }
 }
