@@ -94,13 +94,13 @@ export const gatewayBudget = (fleet: BudgetFleet, volumeBytes = Number.POSITIVE_
   const bytes = sum([sum(stores), most(destinations.map(([, one]) => one))])
   const all = signals.reduce((total, signal) => total + bytes[signal], 0)
   // the rest of a volume is for dead letters, and for what is put aside
-  const usable = (volumeBytes - signals.length * deadLetterBytes) * 0.9
-  const part = Math.min(1, Math.max(0.1, usable / all))
+  const usable = Math.max(volumeBytes * 0.1, (volumeBytes - signals.length * deadLetterBytes) * 0.9)
+  const part = Math.min(1, usable / all)
   const scaled = (of: BySignal): BySignal => perSignal((signal) => Math.floor(of[signal] * part))
   const declared = fleet.edges.filter(({rates, share}) => rates !== undefined || share !== undefined)
   return {
     bytes: scaled(bytes),
-    // on a small volume an edge may have half of it, whatever its sixteenth is
+    // a volume that has not room for all of an outage of all is shared by those that need it: each may have half
     edgeBytes: perSignal((signal) => Math.floor(Math.max(part < 1 ? bytes[signal] * part * 0.5 : 0, most(ofEdges)[signal] * part))),
     destinations: Object.fromEntries(destinations.map(([name, one]) => [name, scaled(one)])),
     shares: {default: shareOf(fleet), edges: Object.fromEntries(declared.map((edge) => [edge.name, shareOf(fleet, edge)]))},
