@@ -24,7 +24,9 @@ import {
 
 /** An entry of a tar: a folder, or a file with its content. */
 type Entry = {readonly name: string; readonly mode: number} & (
-  {readonly folder: true} | {readonly content: string | Buffer} | {readonly file: string; readonly size: number}
+  | {readonly folder: true}
+  | {readonly content: string | Buffer}
+  | {readonly file: string; readonly size: number}
 )
 
 type TarHeader = Partial<Header> & Pick<Header, 'name'>
@@ -47,7 +49,9 @@ const tarOf = (entries: readonly Entry[]): Readable => {
         const {file, size} = entry
         await new Promise<void>((resolve, reject) => {
           const sink = pack.entry({...header(entry), size}, (error) => (error ? reject(error) : resolve()))
-          createReadStream(file, {highWaterMark: 1 << 20}).on('error', reject).pipe(sink)
+          createReadStream(file, {highWaterMark: 1 << 20})
+            .on('error', reject)
+            .pipe(sink)
         })
       }
     }
@@ -76,12 +80,7 @@ const layerEntries = (program: {readonly file: string; readonly size: number}, a
 ]
 
 /** Writes the layer to a file. */
-const writeLayer = async (
-  program: string,
-  authorities: string,
-  file: string,
-  files: Files,
-): Promise<Layer> => {
+const writeLayer = async (program: string, authorities: string, file: string, files: Files): Promise<Layer> => {
   const [unpacked, packed] = [createHash('sha256'), createHash('sha256')]
   let size = 0
   const raw = tarOf(layerEntries({file: program, size: (await stat(program)).size}, authorities))
@@ -135,9 +134,10 @@ export const writeArchive = async (
   }
   const manifests = images.map(({manifest}) => manifest.descriptor)
   const [only] = manifests
-  const several = manifests.length > 1 || only === undefined ? indexOf(manifests) : undefined
-  const top = several?.descriptor ?? (only as Descriptor)
-  const documents = [...images.flatMap(({config, manifest}) => [config, manifest]), ...(several ? [several] : [])]
+  const several = indexOf(manifests)
+  const isOne = only !== undefined && manifests.length === 1
+  const top = isOne ? only : several.descriptor
+  const documents = [...images.flatMap(({config, manifest}) => [config, manifest]), ...(isOne ? [] : [several])]
   const blobs: readonly Entry[] = [
     ...documents.map(({text, descriptor}) => ({name: blobName(descriptor.digest), mode: 0o644, content: text})),
     ...images.map(({layer: {descriptor}, layerFile}) => ({
@@ -185,7 +185,7 @@ const entriesOf = async (file: string): Promise<ReadonlyMap<string, Found>> => {
     .on('error', (error) => extract.destroy(error))
     .pipe(extract)
   for await (const entry of extract) {
-    const {name, size = 0} = entry.header
+    const {name, size} = entry.header
     const hash = createHash('sha256')
     const kept: Buffer[] = []
     for await (const chunk of entry as AsyncIterable<Buffer>) {
@@ -217,7 +217,8 @@ export const readArchive = async (file: string): Promise<Archive> => {
   const blob = ({digest, size}: Descriptor): Found => {
     const there = found.get(blobName(digest))
     if (there === undefined) throw broken(file, `it lacks ${digest}`)
-    if (there.digest !== digest || there.size !== size) throw broken(file, `${digest} is damaged: its content has the digest ${there.digest}`)
+    if (there.digest !== digest || there.size !== size)
+      throw broken(file, `${digest} is damaged: its content has the digest ${there.digest}`)
     return there
   }
   const document = (descriptor: Descriptor): Document => ({text: blob(descriptor).text ?? '', descriptor})

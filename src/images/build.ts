@@ -80,7 +80,8 @@ export const programBuilt = (program: Program, sources: string, name: PlatformNa
         const alive = setInterval(() => tell(last), signOfLifeMs)
         try {
           if (tools.download.dry) await build(say)
-          else await withLock(path.join(folder, 'lock'), () => build(say), {onWait: (holder) => say(`another run is building it (${holder})`)})
+          else
+            await withLock(path.join(folder, 'lock'), () => build(say), {onWait: (holder) => say(`another run is building it (${holder})`)})
         } finally {
           clearInterval(alive)
         }

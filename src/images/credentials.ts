@@ -11,7 +11,9 @@ export type Credentials =
   | {readonly kind: 'refresh-token'; readonly token: Secret; readonly from: string}
 
 type DockerConfig = {
-  readonly auths?: Readonly<Record<string, {readonly auth?: string; readonly username?: string; readonly password?: string; readonly identitytoken?: string}>>
+  readonly auths?: Readonly<
+    Record<string, {readonly auth?: string; readonly username?: string; readonly password?: string; readonly identitytoken?: string}>
+  >
   readonly credHelpers?: Readonly<Record<string, string>>
   readonly credsStore?: string
 }
@@ -22,7 +24,7 @@ const keysOf = (host: string): readonly string[] =>
     ? ['https://index.docker.io/v1/', 'index.docker.io', 'docker.io', 'registry-1.docker.io']
     : [host, `https://${host}`, `https://${host}/v1/`, `https://${host}/v2/`]
 
-export const dockerConfigFile = (): string => path.join(process.env['DOCKER_CONFIG'] || path.join(homedir(), '.docker'), 'config.json')
+const dockerConfigFile = (): string => path.join(process.env['DOCKER_CONFIG'] || path.join(homedir(), '.docker'), 'config.json')
 
 /** Docker's own mark for a refresh token in the place of a name. */
 const tokenUser = '<token>'
@@ -77,7 +79,9 @@ export const storedCredentials = async ({host}: Repository, tools: Pick<Tools, '
   for (const key of keys) {
     const entry = config.auths?.[key]
     if (entry?.identitytoken) return {kind: 'refresh-token', token: new Secret(entry.identitytoken), from: file}
-    const [username = '', ...password] = entry?.auth ? Buffer.from(entry.auth, 'base64').toString().split(':') : [entry?.username, entry?.password]
+    const [username = '', ...password] = entry?.auth
+      ? Buffer.from(entry.auth, 'base64').toString().split(':')
+      : [entry?.username, entry?.password]
     const secret = password.join(':').replace(/\0+$/, '')
     if (username !== '' && secret !== '') return credentialsOf(username, secret, file)
   }

@@ -57,7 +57,11 @@ const created = '1970-01-01T00:00:00Z'
 export type Labels = Readonly<Record<string, string>>
 
 /** The configuration and manifest of an image of one layer. */
-export const imageDocuments = (platform: Platform, layer: Layer, labels: Labels): {readonly config: Document; readonly manifest: Document} => {
+export const imageDocuments = (
+  platform: Platform,
+  layer: Layer,
+  labels: Labels,
+): {readonly config: Document; readonly manifest: Document} => {
   const config = documentOf(mediaTypes.config, {
     created,
     architecture: platform.architecture,

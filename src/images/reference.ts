@@ -10,7 +10,8 @@ export type Repository = {
 export type ImageReference = Repository & {readonly tag?: string | undefined; readonly digest?: string | undefined}
 
 const component = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
-const host = '(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:]+\\])(?::[1-9][0-9]{0,4})?'
+const host =
+  '(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:]+\\])(?::[1-9][0-9]{0,4})?'
 const repository = `(?<host>${host})/(?<path>${component}(?:/${component})*)`
 const tag = '[A-Za-z0-9_][A-Za-z0-9._-]{0,127}'
 
@@ -35,5 +36,4 @@ export const imageReferenceOf = (text: string): ImageReference | undefined => {
 export const shownRepository = ({host: at, path}: Repository): string => `${at}/${path}`
 
 /** Whether the registry is on this machine, where nobody listens in between. */
-export const isLoopback = ({host: at}: Repository): boolean =>
-  /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(at.replace(/:\d+$/, ''))
+export const isLoopback = ({host: at}: Repository): boolean => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(at.replace(/:\d+$/, ''))

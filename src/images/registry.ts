@@ -103,7 +103,10 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
     const url = URL.canParse(realm) ? new URL(realm) : undefined
     if (!url) throw unauthorised(`the registry names ${JSON.stringify(realm)} as the place for tokens`)
     if (credentials && base.startsWith('https:') && url.protocol !== 'https:')
-      throw new LkeobsError('LKO-4104', `${shown}: tokens are to be had from ${url.origin}, which is not TLS; no credentials are sent there.`)
+      throw new LkeobsError(
+        'LKO-4104',
+        `${shown}: tokens are to be had from ${url.origin}, which is not TLS; no credentials are sent there.`,
+      )
     const scope = `repository:${repository.path}:pull,push`
     const asked = async (): Promise<RegistryReply | Fault> => {
       if (credentials?.kind === 'refresh-token') {
@@ -203,7 +206,10 @@ export const openRepository = (repository: Repository, options: RegistryOptions,
   }
 
   /** Tries what passes by itself again: the whole of it, since a registry keeps nothing of an upload that broke off. */
-  const insist = async (what: string, work: () => Promise<RegistryReply | {readonly url: string; readonly fault: Fault}>): Promise<RegistryReply> => {
+  const insist = async (
+    what: string,
+    work: () => Promise<RegistryReply | {readonly url: string; readonly fault: Fault}>,
+  ): Promise<RegistryReply> => {
     for (let left = tries; ; left -= 1) {
       const reply = await work()
       const isPassing = 'fault' in reply ? isPassingFault(reply.fault) : reply.status === 429 || reply.status >= 500

@@ -108,9 +108,9 @@ const send: RegistryHttp['send'] = ({method, url, headers = {}, body, ca, onSent
 export const createRegistryHttp = (): RegistryHttp => ({send})
 
 /** Reads; what would change the registry is recorded, and said to have been taken. */
-export const dryRegistryHttp = (http: RegistryHttp, record: (line: string) => void): RegistryHttp => ({
+export const dryRegistryHttp = (real: RegistryHttp, record: (line: string) => void): RegistryHttp => ({
   async send(request) {
-    if (!request.mutates) return http.send(request)
+    if (!request.mutates) return real.send(request)
     record(`curl -X ${request.method} ${request.url}`)
     return {status: request.method === 'POST' ? 202 : 201, headers: {location: request.url}, body: ''}
   },

@@ -6,6 +6,7 @@ import path from 'node:path'
 import {gunzipSync} from 'node:zlib'
 import {extract} from 'tar-stream'
 import {beforeEach, describe, expect, onTestFinished, test, vi} from 'vitest'
+import {parse} from 'yaml'
 import {root} from '../../scripts/sources.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {loadFleet, parseFleet} from '../../src/fleet/load.ts'
@@ -233,7 +234,7 @@ describe('who pushes', () => {
     for (const credentials of [password('wrong-w0rd'), undefined]) {
       const {registry, outcome} = await pushed({auth}, credentials)
       expect(outcome).toMatchObject({code: 'LKO-4103'})
-      expect(String((outcome as Error).message)).not.toContain('wrong-w0rd')
+      expect((outcome as Error).message).not.toContain('wrong-w0rd')
       expect(changes(registry.requests)).toEqual([])
     }
   })
@@ -300,7 +301,10 @@ describe('stored credentials', () => {
     config({credsStore: 'empty'})
     expect(await stored('registry.example')).toBeUndefined()
     config({credsStore: 'absent'})
-    await expect(stored('registry.example')).rejects.toMatchObject({code: 'LKO-4103', message: expect.stringContaining('docker-credential-absent')})
+    await expect(stored('registry.example')).rejects.toMatchObject({
+      code: 'LKO-4103',
+      message: expect.stringContaining('docker-credential-absent'),
+    })
   })
 })
 
@@ -308,7 +312,9 @@ describe('what a registry may do wrong', () => {
   const failing = async (instead: FakeRegistryOptions['instead'], repository?: string) => {
     const registry = await fakeRegistry(instead ? {instead} : {})
     const file = fleetFile()
-    const error: unknown = await push(registry.host, await built(), repository === undefined ? {} : {repository}).catch((caught: unknown) => caught)
+    const error: unknown = await push(registry.host, await built(), repository === undefined ? {} : {repository}).catch(
+      (caught: unknown) => caught,
+    )
     expect(readFileSync(file, 'utf8')).toBe(fleetText)
     return error
   }
@@ -329,12 +335,16 @@ describe('what a registry may do wrong', () => {
     }))
   test('nobody is there', async () => {
     fleetFile()
-    await expect(push('127.0.0.1:1', await built())).rejects.toMatchObject({code: 'LKO-4102', message: expect.stringContaining('ECONNREFUSED')})
+    await expect(push('127.0.0.1:1', await built())).rejects.toMatchObject({
+      code: 'LKO-4102',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
   })
   test('a connection that breaks off is tried again', async () => {
     let broken = 0
     const registry = await fakeRegistry({
-      instead: (line) => (line.startsWith('PUT') && line.includes('/uploads/') && (broken += 1) < 3 ? {status: 0, hangUp: true} : undefined),
+      instead: (line) =>
+        line.startsWith('PUT') && line.includes('/uploads/') && (broken += 1) < 3 ? {status: 0, hangUp: true} : undefined,
     })
     fleetFile()
     await push(registry.host, await built())
@@ -374,15 +384,24 @@ describe('TLS', () => {
 })
 
 test.for([
-  ['Bearer realm="https://a/token",service="a, b",scope="x"', {scheme: 'bearer', parameters: {realm: 'https://a/token', service: 'a, b', scope: 'x'}}],
+  [
+    'Bearer realm="https://a/token",service="a, b",scope="x"',
+    {scheme: 'bearer', parameters: {realm: 'https://a/token', service: 'a, b', scope: 'x'}},
+  ],
   ['BASIC realm=a', {scheme: 'basic', parameters: {realm: 'a'}}],
   ['', {scheme: '', parameters: {}}],
 ] as const)('%s', ([header, challenge]) => expect(challengeOf(header)).toEqual(challenge))
 
-test.for(['otelcol', 'team/otelcol', 'registry.example', 'registry.example/', 'registry.example/A', 'https://registry.example/a', 'registry.example/a:1', ''])(
-  '%j is no repository',
-  (text) => expect(repositoryOf(text)).toBeUndefined(),
-)
+test.for([
+  'otelcol',
+  'team/otelcol',
+  'registry.example',
+  'registry.example/',
+  'registry.example/A',
+  'https://registry.example/a',
+  'registry.example/a:1',
+  '',
+])('%j is no repository', (text) => expect(repositoryOf(text)).toBeUndefined())
 
 test('an image by digest', () => {
   const digest = `sha256:${'0a'.repeat(32)}`
@@ -413,7 +432,17 @@ test('killed between blobs and manifest, the same command goes on from there', a
   })
   const file = fleetFile()
   await built()
-  const args = ['images', 'push', '--image', 'image.tar', '--registry', `${registry.host}/team/otelcol`, '--username', 'ci', '--password-stdin']
+  const args = [
+    'images',
+    'push',
+    '--image',
+    'image.tar',
+    '--registry',
+    `${registry.host}/team/otelcol`,
+    '--username',
+    'ci',
+    '--password-stdin',
+  ]
   const first = lkeobs(...args)
   kill = () => first.child.kill('SIGKILL')
   first.child.stdin.end('right\n')
@@ -449,6 +478,30 @@ test('a fleet file that lacks nothing but the image is taken, and any other mist
   const wrong = await lkeobs('images', 'push', '--image', image).ended
   expect(wrong.code).toBe(3)
   expect(wrong.said).toContain('lkeobs.yaml:6:20 collector.build')
+})
+
+test('what is rendered runs the pinned image, configured for it, and pulls it with the Secret', async () => {
+  const image = `registry.example/team/otelcol@sha256:${'0a'.repeat(32)}`
+  writeFileSync(
+    path.join(folder, 'lkeobs.yaml'),
+    `apiVersion: lkeobs/v1
+fleet: acme
+hub: {name: hub, platform: {kubernetes: {context: hub}}, endpoint: 'hub.example:4317'}
+edges:
+  - {name: edge-1, platform: {kubernetes: {context: edge}}}
+collector: {image: '${image}', pullSecret: registry}
+`,
+  )
+  await Promise.all([lkeobs('hub', 'render', '--out', 'r').ended, lkeobs('edge', 'render', 'edge-1', '--out', 'r').ended])
+  for (const file of ['hub/gateway', 'edges/edge-1/agent', 'edges/edge-1/scraper']) {
+    const values = parse(readFileSync(path.join(folder, `r/${file}.values.yaml`), 'utf8')) as {readonly alternateConfig: object}
+    expect(values).toMatchObject({
+      image: {repository: 'registry.example/team/otelcol', digest: image.split('@')[1]},
+      command: {name: 'otelcol'},
+      imagePullSecrets: [{name: 'registry'}],
+    })
+    if (!file.endsWith('scraper')) expect(values.alternateConfig).toHaveProperty('connectors')
+  }
 })
 
 test('without a registry it is said where to name one', async () => {

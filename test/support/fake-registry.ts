@@ -27,7 +27,15 @@ const bodyOf = async (request: IncomingMessage): Promise<Buffer> => {
 const digestOf = (content: Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`
 
 /** A registry on loopback that speaks the OCI Distribution API and is strict: digests are verified, and nothing may refer to nothing. */
-export const fakeRegistry = async ({auth, username = 'ci', password = 'right', refreshToken, tls, instead, uploadsTo}: FakeRegistryOptions = {}) => {
+export const fakeRegistry = async ({
+  auth,
+  username = 'ci',
+  password = 'right',
+  refreshToken,
+  tls,
+  instead,
+  uploadsTo,
+}: FakeRegistryOptions = {}) => {
   const blobs = new Map<string, Buffer>()
   const manifests = new Map<string, {readonly type: string; readonly content: Buffer}>()
   const tags = new Map<string, string>()
@@ -90,7 +98,11 @@ export const fakeRegistry = async ({auth, username = 'ci', password = 'right', r
     if (method === 'PUT') {
       const content = await bodyOf(request)
       const digest = digestOf(content)
-      const {config, layers = [], manifests: inner = []} = JSON.parse(content.toString()) as {
+      const {
+        config,
+        layers = [],
+        manifests: inner = [],
+      } = JSON.parse(content.toString()) as {
         config?: {digest: string}
         layers?: {digest: string}[]
         manifests?: {digest: string}[]

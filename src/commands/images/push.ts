@@ -107,7 +107,10 @@ const namedRepository = (given: string | undefined, {collector}: Fleet): Reposit
 const caOf = async (file: string, {files}: Pick<Tools, 'files'>): Promise<string> => {
   const text = await files.read(file)
   if (text?.includes('-----BEGIN CERTIFICATE-----')) return text
-  throw new LkeobsError('LKO-4104', `--registry-ca ${file}: ${text === undefined ? 'there is no such file' : 'no PEM certificate is in it'}.`)
+  throw new LkeobsError(
+    'LKO-4104',
+    `--registry-ca ${file}: ${text === undefined ? 'there is no such file' : 'no PEM certificate is in it'}.`,
+  )
 }
 
 const passwordOf = (flags: {readonly 'password-stdin': boolean}, {host}: Repository, {ask}: Pick<Tools, 'ask'>) =>
