@@ -18,6 +18,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['src/tools/x509.ts'],
   chalk: ['src/output.ts'],
   diff: ['src/upgrade/manifests.ts'],
+  'tar-stream': ['src/images/archive.ts'],
   echarts: ['src/loadtest/report/drawing.ts'],
 }
 
