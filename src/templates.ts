@@ -7,8 +7,16 @@ const folder = path.resolve(import.meta.dirname, '../templates')
 
 /** What each template needs to know: the smallest type that serves. */
 export type Templates = {
-  'loki.yaml': {readonly data: string; readonly host: string; readonly http: number; readonly grpc: number; readonly grpcAddress: string}
-  'prometheus.yaml': {readonly promoted: readonly string[]}
+  'loki.yaml': {
+    readonly data: string
+    readonly host: string
+    readonly http: number
+    readonly grpc: number
+    readonly grpcAddress: string
+    readonly sizes: {readonly message: number; readonly line: number; readonly metadata: number; readonly entries: number}
+    readonly late: {readonly age: string; readonly chunkAge: string}
+  }
+  'prometheus.yaml': {readonly promoted: readonly string[]; readonly outOfOrder: string}
   'tempo.yaml': {
     readonly data: string
     readonly wal: string
@@ -17,6 +25,8 @@ export type Templates = {
     readonly grpc: number
     readonly otlp: string
     readonly gossip: number
+    readonly sizes: {readonly message: number; readonly messageMib: number; readonly item: number; readonly trace: number}
+    readonly slack: string
   }
   'vault.yaml': {
     readonly node: string
@@ -90,6 +100,7 @@ export type ValuesTemplates = {
     readonly name: string
     readonly args: readonly string[]
     readonly image: object
+    readonly program: string
     readonly config: object
     readonly envs: readonly object[]
     readonly otlp: object

@@ -11,9 +11,17 @@ const sourceOf = (name: string) => readFileSync(path.join(folder, name), 'utf8')
 const odd = `a "quoted": 'odd' {{value}} #\n- [x`
 
 const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
-  'loki.yaml': {data: odd, host: '127.0.0.1', http: 1, grpc: 2, grpcAddress: '127.0.0.1:2'},
-  'prometheus.yaml': {promoted: ['lkeobs.edge', odd]},
-  'tempo.yaml': {data: odd, wal: odd, host: '127.0.0.1', http: 1, grpc: 2, otlp: '127.0.0.1:3', gossip: 0},
+  'loki.yaml': {
+    data: odd,
+    host: '127.0.0.1',
+    http: 1,
+    grpc: 2,
+    grpcAddress: '127.0.0.1:2',
+    sizes: {message: 3, line: 4, metadata: 5, entries: 6},
+    late: {age: '169h', chunkAge: '50h'},
+  },
+  'prometheus.yaml': {promoted: ['lkeobs.edge', odd], outOfOrder: '26h'},
+  'tempo.yaml': {data: odd, wal: odd, host: '127.0.0.1', http: 1, grpc: 2, otlp: '127.0.0.1:3', gossip: 0, sizes: {message: 3, messageMib: 4, item: 5, trace: 6}, slack: '26h'},
   'vault.yaml': {
     node: odd,
     data: '/data',

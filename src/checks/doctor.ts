@@ -4,7 +4,8 @@ import {siteOf} from '../platforms/kubernetes/cluster.ts'
 import type {Site, Ways} from '../platforms/kubernetes/site.ts'
 import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster} from '../platforms/platform.ts'
-import {outageSecondsOf, queueBytesOf} from '../status/budget.ts'
+import {agentBudget, gatewayBudget, outageOf} from '../collector/budget.ts'
+import {signals} from '../collector/config.ts'
 import {collectorOf} from '../status/collectors.ts'
 import type {Tools} from '../tools/index.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
@@ -42,11 +43,12 @@ const smallestNode = async ({kube}: Site) => {
 /** What its collector queues, and where. */
 const dataPathOf = ({file}: Fleet, cluster: Cluster, tools: Tools, site?: Site): DataPath => {
   const {name, role} = cluster
-  const edge = role === 'edge' ? name : undefined
+  const edge = file.fleet.edges.find((one) => role === 'edge' && one.name === name)
+  const needed = role === 'hub' ? gatewayBudget(file.fleet).bytes : agentBudget(file.fleet, edge)
   const volume = file.fleet.hub.platform.kubernetes?.gateway.queue
   const folder = stateFolderOf(file.folder)
   return {
-    need: {outageSeconds: outageSecondsOf(file.fleet, edge), bytes: queueBytesOf(file.fleet, edge)},
+    need: {outageSeconds: outageOf(file.fleet, edge?.outage), bytes: signals.reduce((sum, signal) => sum + needed[signal], 0)},
     room: async () =>
       site === undefined
         ? {bytes: await tools.files.free(folder), what: 'the disk has free'}

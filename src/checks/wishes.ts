@@ -1,6 +1,7 @@
+import type {LateData} from '../collector/budget.ts'
 import {agentRelease} from '../components/agent.ts'
 import {certManagerRelease} from '../components/cert-manager.ts'
-import type {Leaf} from '../components/collector.ts'
+import {collectorImage, type Leaf} from '../components/collector.ts'
 import {gatewayRelease} from '../components/gateway.ts'
 import {grafanaRelease} from '../components/grafana.ts'
 import {instrumentationRelease} from '../components/instrumentation.ts'
@@ -54,6 +55,10 @@ type Shared = {readonly certManager: boolean; readonly secretsOperator: boolean}
 
 const leafOf = ({secretsOperator}: Shared): Leaf => (secretsOperator ? 'secret' : 'sidecar')
 
+/** Neither asks for more or less room. */
+const image = collectorImage('upstream', undefined)
+const late: LateData = {prometheusSeconds: 0, lokiStreamSeconds: 0, lokiSeconds: 0, tempoSeconds: 0, rules: {metrics: 0, logs: 0}}
+
 const shared = ({certManager, secretsOperator}: Shared, replicas: number): readonly PodWish[] => [
   // what they are configured with asks for nothing
   of(vaultRelease({replicas, size: '10Gi', config: {}, selfConfigMap: '', tlsSecret: '', handedSecrets: []}), replicas),
@@ -64,21 +69,21 @@ const shared = ({certManager, secretsOperator}: Shared, replicas: number): reado
 /** The pods of a hub; the gateways it has at least. */
 export const hubWishes = (platform: KubernetesHub, vaultReplicas: number): readonly PodWish[] => {
   const {gateway, stores, grafana} = platform
-  const kept = {size: stores.size, retentionDays: stores.retentionDays}
+  const kept = {size: stores.size, retentionDays: stores.retentionDays, late}
   return [
     ...shared(platform, vaultReplicas),
     of(prometheusRelease(kept), 1),
     of(lokiRelease(kept), 1),
     of(tempoRelease(kept), 1),
     ...(grafana ? [of(grafanaRelease(), 1)] : []),
-    of(gatewayRelease({...gateway, config: {}, queueSize: gateway.queue, leaf: leafOf(platform)}), gateway.replicas),
+    of(gatewayRelease({...gateway, image, config: {}, queueSize: gateway.queue, leaf: leafOf(platform)}), gateway.replicas),
   ]
 }
 
 /** The pods of an edge; the workload that canaries are sent from asks for next to nothing. */
 export const edgeWishes = (platform: KubernetesEdge): readonly PodWish[] => [
   ...shared(platform, 1),
-  of(agentRelease({config: {}, leaf: leafOf(platform)}), 'one on each node'),
-  of(scraperRelease({config: {}}), 1),
+  of(agentRelease({image, config: {}, leaf: leafOf(platform)}), 'one on each node'),
+  of(scraperRelease({image, config: {}}), 1),
   ...(platform.instrumentation ? [of(instrumentationRelease(), 1)] : []),
 ]

@@ -1,6 +1,8 @@
 import type {Rendered} from '../destinations/kind.ts'
+import {itemsIn} from './budget.ts'
 import {type Settings, type Signal, signals} from './config.ts'
 import {durable} from './durable.ts'
+import {maxStoreBytes} from './sizes.ts'
 import {scrub} from './scrub.ts'
 
 /** Which items a destination gets: of each key one of these values, in the resource or in the item. */
@@ -13,10 +15,12 @@ export type DestinationWish = {
   readonly scrub: readonly string[]
   /** For how long a batch is tried before it is given up; for ever unless given. */
   readonly maxAgeSeconds?: number | undefined
-  /** How many items wait for it at most. */
-  readonly queueItems: number
+  /** How many items wait for it at most, where the fleet file says so. */
+  readonly queueItems?: number | undefined
+  /** How many bytes of each signal wait for it at most. */
+  readonly queueBytes: Readonly<Record<Signal, number>>
   readonly rendered: Rendered
-  /** Where it is fed: `host:port` on loopback. */
+  /** Where it is fed in the build upstream: `host:port` on loopback. */
   readonly door: string
   /** It is fed no more, and sends what it has. */
   readonly closing: boolean
@@ -28,7 +32,7 @@ export const feedOf = (name: string): string => `otlp_grpc/${name}-feed`
 const doorOf = (name: string): string => `otlp/${name}`
 
 /** Names that something else in the gateway has, and the ends of names that a destination's own parts have. */
-export const takenNames: readonly string[] = ['ask', 'edge', 'loki', 'nobody', 'own', 'prometheus', 'queue', 'tempo']
+export const takenNames: readonly string[] = ['ask', 'edge', 'hub', 'loki', 'nobody', 'own', 'prometheus', 'queue', 'stores', 'tempo']
 export const takenEnds: readonly string[] = ['-apm', '-feed']
 
 /** How long a feed waits for its door before it gives an item up. Longer than a gateway takes to end, whatever hangs. */
@@ -51,17 +55,18 @@ const feed = (door: string): Settings => ({
   sending_queue: {...durable.sending_queue, num_consumers: 40},
 })
 
-/** A batch of 8192 long records: what is too large for a door is refused for good. */
-const doorMib = 256
+/** What is too large for a door is refused for good: four times what a feed may send. */
+const doorMib = (4 * maxStoreBytes) / 2 ** 20
 
-const exporter = ({rendered: {settings, batch}, queueItems, maxAgeSeconds = 0}: DestinationWish): Settings => ({
+/** One exporter has one length of queue for all its signals: the longest of them. */
+const exporter = ({rendered: {settings, batch}, queueItems, queueBytes, signals: sent, maxAgeSeconds = 0}: DestinationWish): Settings => ({
   ...settings,
   retry_on_failure: {...durable.retry_on_failure, max_elapsed_time: maxAgeSeconds === 0 ? 0 : `${maxAgeSeconds}s`},
   sending_queue: {
     ...durable.sending_queue,
-    queue_size: queueItems,
+    queue_size: queueItems ?? Math.max(...sent.map((signal) => itemsIn(queueBytes)[signal])),
     block_on_overflow: false,
-    batch: {...durable.sending_queue.batch, min_size: Math.min(durable.sending_queue.batch.min_size, queueItems), ...batch},
+    batch: {...durable.sending_queue.batch, ...batch},
   },
 })
 
@@ -79,16 +84,19 @@ const isOther = (where: Where, item: string): string => {
   return `not (${Object.entries(where).map(isOneOf).join(' and ')})`
 }
 
-/** Lets only those through; what it cannot look at goes to nobody. */
-const only = (where: Where): Settings => ({
-  error_mode: 'propagate',
-  metrics: {datapoint: [isOther(where, 'datapoint')]},
-  logs: {log_record: [isOther(where, 'log')]},
-  traces: {span: [isOther(where, 'span')]},
-})
+/** Lets only those through; what it cannot look at goes to nobody. `others` are conditions of resources that do not go through either. */
+export const only = (where: Where, others: readonly string[] = []): Settings => {
+  const conditions = (item: string) => [...others, ...(Object.keys(where).length > 0 ? [isOther(where, item)] : [])]
+  return {
+    error_mode: 'propagate',
+    metrics: {datapoint: conditions('datapoint')},
+    logs: {log_record: conditions('log')},
+    traces: {span: conditions('span')},
+  }
+}
 
 /** Takes these attributes out of resources and items. */
-const freedOf = (name: string, keys: readonly string[]): Record<string, Settings> => {
+export const freedOf = (name: string, keys: readonly string[]): Record<string, Settings> => {
   const deletions = keys.map((key) => ({key, action: 'delete'}))
   return keys.length === 0 ? {} : {[`resource/${name}`]: {attributes: deletions}, [`attributes/${name}`]: {actions: deletions}}
 }

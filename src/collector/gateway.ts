@@ -1,10 +1,26 @@
+import {type GatewayBudget, itemsIn} from './budget.ts'
+import type {CollectorBuild} from './build.ts'
 import type {CollectorConfig, Settings, Signal} from './config.ts'
 import {reloadMs} from '../trust/leaf.ts'
 import {destinationParts, type DestinationWish} from './destinations.ts'
-import {durable, maxMessageMib, memoryLimiter, queueStorage, queueStorageAt} from './durable.ts'
+import {destinationSinks} from './destination-sinks.ts'
+import {
+  durable,
+  durableQueue,
+  memoryLimiter,
+  type QueueAdmin,
+  queueAdmin,
+  queueStorage,
+  queueStorageAt,
+  type Sink,
+  synchronous,
+  usualFlush,
+} from './durable.ts'
+import {grpcReceiveLimit, lokiRecord, maxGatewayItemBytes} from './sizes.ts'
 import {ownTelemetry} from './telemetry.ts'
 
 export type GatewayWish = {
+  readonly build: CollectorBuild
   readonly hub: string
   /** Where edges connect, `host:port`. */
   readonly listen: string
@@ -27,6 +43,9 @@ export type GatewayWish = {
   readonly host: string
   readonly counters: number
   readonly queue: string
+  readonly budget: GatewayBudget
+  /** Of the build lkeobs. */
+  readonly admin: QueueAdmin
   /** Base URLs of the hub's stores; Tempo's is `host:port` of its OTLP port. */
   readonly stores: {readonly prometheus: string; readonly loki: string; readonly tempo: string}
   /** What is sent on to others. */
@@ -36,16 +55,27 @@ export type GatewayWish = {
 /** An agent dials again after this time, a tenth more or less: so a new leaf is shown within seconds, and a handshake costs it little. */
 const connectionAgeMs = 18_000
 
-const credential: Settings = {auth: {authenticator: 'oidc'}}
+/** What checks credentials: ours looks a key up by its id, and costs the same with many edges. */
+const authenticatorOf = ({build}: GatewayWish): string => (build === 'lkeobs' ? 'edge_credentials' : 'oidc')
+
+const authenticator = (wish: GatewayWish): Record<string, Settings> => {
+  if (!wish.asks) return {}
+  const {issuer, audience, keys} = wish.asks
+  return wish.build === 'lkeobs'
+    ? {edge_credentials: {issuer, audience, keys_file: keys}}
+    : {oidc: {providers: [{issuer_url: issuer, audience, public_keys_file: keys}]}}
+}
+
+const credential = (wish: GatewayWish): Settings => ({auth: {authenticator: authenticatorOf(wish)}})
 
 /** Mutual TLS: a client whose certificate no listed issuer signed does not get in, and an open connection is asked again within 30 s. */
-const mutualTls = ({leaf, clients, asks}: GatewayWish): Settings => ({
-  ...(asks && credential),
+const mutualTls = (wish: GatewayWish): Settings => ({
+  ...(wish.asks && credential(wish)),
   tls: {
-    cert_file: leaf,
-    key_file: leaf,
+    cert_file: wish.leaf,
+    key_file: wish.leaf,
     reload_interval: `${reloadMs}ms`,
-    client_ca_file: clients,
+    client_ca_file: wish.clients,
     client_ca_file_reload: true,
     min_version: '1.3',
   },
@@ -55,17 +85,58 @@ const mutualTls = ({leaf, clients, asks}: GatewayWish): Settings => ({
   },
 })
 
-/** One queue for each store, so that a store that is down delays nobody else. */
-const stores = ({stores: {prometheus, loki, tempo}}: GatewayWish): Record<string, Settings> => ({
-  // one consumer: samples of a series stay in order
-  'otlp_http/prometheus': {
-    ...durable,
-    endpoint: `${prometheus}/api/v1/otlp`,
-    sending_queue: {...durable.sending_queue, num_consumers: 1},
-  },
-  'otlp_http/loki': {...durable, endpoint: `${loki}/otlp`},
-  'otlp_grpc/tempo': {...durable, endpoint: tempo, tls: {insecure: true}},
-})
+/** Which store a signal goes to. */
+const stores = {
+  metrics: {name: 'prometheus', exporter: 'otlp_http/prometheus'},
+  logs: {name: 'loki', exporter: 'otlp_http/loki'},
+  traces: {name: 'tempo', exporter: 'otlp_grpc/tempo'},
+} as const satisfies Record<Signal, {readonly name: string; readonly exporter: string}>
+
+/** In the build upstream one queue for each store, so that a store that is down delays nobody else. */
+const storeExporters = ({build, budget, stores: {prometheus, loki, tempo}}: GatewayWish): Record<string, Settings> => {
+  const items = itemsIn(budget.bytes)
+  const queue = (signal: Signal, consumers: number = durable.sending_queue.num_consumers): Settings =>
+    build === 'lkeobs'
+      ? synchronous
+      : {...durable, sending_queue: {...durable.sending_queue, queue_size: items[signal], num_consumers: consumers}}
+  return {
+    // one consumer: samples of a series stay in order
+    [stores.metrics.exporter]: {...queue('metrics', 1), endpoint: `${prometheus}/api/v1/otlp`},
+    [stores.logs.exporter]: {...queue('logs'), endpoint: `${loki}/otlp`},
+    [stores.traces.exporter]: {...queue('traces'), endpoint: tempo, tls: {insecure: true}},
+  }
+}
+
+/** The queue of a gateway in the build lkeobs: every edge has a part of its own, and every store and destination empties it by itself. */
+const toQueue = 'durable_queue/stores'
+
+const storeSinks: Readonly<Record<string, Sink>> = {
+  // of one edge a batch at a time: samples of a series stay in order
+  prometheus: {pipelines: ['metrics/prometheus'], exporter: stores.metrics.exporter, rules: 'prometheus', consumers: 2},
+  loki: {pipelines: ['logs/loki'], exporter: stores.logs.exporter, rules: 'loki', consumers: 4},
+  tempo: {pipelines: ['traces/tempo'], exporter: stores.traces.exporter, rules: 'tempo', consumers: 4},
+}
+
+const queueOf = ({hub, queue, budget}: GatewayWish, destinationQueues: Readonly<Record<string, Sink>>): Settings =>
+  durableQueue({
+    directory: queue,
+    partitionBy: 'lkeobs.edge',
+    partition: hub,
+    bytes: budget.bytes,
+    partitionBytes: budget.edgeBytes,
+    itemBytes: maxGatewayItemBytes,
+    flushAfter: usualFlush,
+    shares: budget.shares,
+    sinks: {...storeSinks, ...destinationQueues},
+    ruleSettings: {
+      max_age: {metrics: `${budget.late.rules.metrics}s`, logs: `${budget.late.rules.logs}s`},
+      loki: {
+        max_line_bytes: lokiRecord.lineBytes,
+        max_metadata_bytes: lokiRecord.metadataBytes,
+        max_metadata_entries: lokiRecord.metadataEntries,
+      },
+    },
+  })
 
 /**
  * What stores would take for the name of an edge: they turn what is no letter or digit into an underscore, and let an attribute
@@ -99,37 +170,44 @@ const ownIdentity = (hub: string): Record<string, Settings> => ({
 /** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo, and to the destinations of the fleet. */
 export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
   const {asks, destinations = []} = wish
-  const away = destinationParts(destinations)
-  const pipeline = (exporter: string, fed: readonly string[], receivers = ['otlp'], processors = Object.keys(asks ? identity : {})) => ({
+  const isOurs = wish.build === 'lkeobs'
+  const queued = destinationSinks(isOurs ? destinations : [])
+  const fed = destinationParts(isOurs ? [] : destinations)
+  const pipeline = (exporters: readonly string[], receivers = ['otlp'], processors = Object.keys(asks ? identity : {})) => ({
     receivers,
     processors: ['memory_limiter', ...processors],
-    exporters: [exporter, ...fed],
+    exporters,
   })
-  const main = (signal: Signal, exporter: string, ...more: string[]) => pipeline(exporter, away.fed(signal), ['otlp', ...more])
+  const main = (signal: Signal, ...more: string[]) =>
+    pipeline(isOurs ? [toQueue] : [stores[signal].exporter, ...fed.fed(signal)], ['otlp', ...more])
+  const connectors = {...(isOurs && {[toQueue]: queueOf(wish, queued.sinks)}), ...fed.connectors}
+  const behind = (signal: Signal) => ({receivers: [toQueue], processors: [], exporters: [stores[signal].exporter]})
   return {
     extensions: {
       health_check: {endpoint: wish.health},
       // what waits to be fed to a destination waits a few seconds for the rest of the gateway, not minutes
-      ...queueStorageAt(wish.queue, {startsAtOnce: destinations.length > 0}),
-      ...(asks && {oidc: {providers: [{issuer_url: asks.issuer, audience: asks.audience, public_keys_file: asks.keys}]}}),
+      ...(isOurs ? queueAdmin(wish.admin) : queueStorageAt(wish.queue, {startsAtOnce: destinations.length > 0})),
+      ...authenticator(wish),
     },
     receivers: {
-      otlp: {protocols: {grpc: {endpoint: wish.listen, max_recv_msg_size_mib: maxMessageMib, ...mutualTls(wish)}}},
+      otlp: {protocols: {grpc: {endpoint: wish.listen, ...grpcReceiveLimit, ...mutualTls(wish)}}},
       'otlp/own': {protocols: {http: {endpoint: wish.own}}},
-      ...(asks && {'otlp/ask': {protocols: {http: {endpoint: asks.door, ...credential}}}}),
-      ...away.receivers,
+      ...(asks && {'otlp/ask': {protocols: {http: {endpoint: asks.door, ...credential(wish)}}}}),
+      ...fed.receivers,
     },
-    processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub), ...away.processors},
-    exporters: {...stores(wish), ...away.exporters},
-    ...(Object.keys(away.connectors).length > 0 && {connectors: away.connectors}),
+    processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub), ...fed.processors, ...queued.processors},
+    exporters: {...storeExporters(wish), ...fed.exporters, ...queued.exporters},
+    ...(Object.keys(connectors).length > 0 && {connectors}),
     service: {
-      extensions: ['health_check', queueStorage, ...(asks ? ['oidc'] : [])],
+      extensions: ['health_check', isOurs ? 'queue_admin' : queueStorage, ...(asks ? [authenticatorOf(wish)] : [])],
       pipelines: {
-        metrics: main('metrics', 'otlp_http/prometheus'),
-        logs: main('logs', 'otlp_http/loki', ...(asks ? ['otlp/ask'] : [])),
-        traces: main('traces', 'otlp_grpc/tempo'),
-        'metrics/own': pipeline('otlp_http/prometheus', [], ['otlp/own'], Object.keys(ownIdentity(wish.hub))),
-        ...away.pipelines,
+        metrics: main('metrics'),
+        logs: main('logs', ...(asks ? ['otlp/ask'] : [])),
+        traces: main('traces'),
+        'metrics/own': pipeline([isOurs ? toQueue : stores.metrics.exporter], ['otlp/own'], Object.keys(ownIdentity(wish.hub))),
+        ...(isOurs && {'metrics/prometheus': behind('metrics'), 'logs/loki': behind('logs'), 'traces/tempo': behind('traces')}),
+        ...fed.pipelines,
+        ...queued.pipelines(toQueue),
       },
       telemetry: ownTelemetry({
         host: wish.host,

@@ -1,4 +1,5 @@
 import {environment, type Settings} from './config.ts'
+import {grpcReceiveLimit} from './sizes.ts'
 
 /** The name and address of the node, as Kubernetes puts them into the agent's environment. */
 export const nodeName = environment('K8S_NODE_NAME')
@@ -36,7 +37,7 @@ const gpuExporter: Settings = {
 
 /** What a node has to tell: its containers' logs, its kubelet. */
 export const nodeReceivers = ({cluster, exclude, gpus}: NodeWish): Record<string, Settings> => ({
-  'otlp/cluster': {protocols: {grpc: {endpoint: cluster}}},
+  'otlp/cluster': {protocols: {grpc: {endpoint: cluster, ...grpcReceiveLimit}}},
   ...(gpus && {[gpuReceiver]: gpuExporter}),
   'file_log/containers': {
     include: ['/var/log/pods/*/*/*.log'],

@@ -1,5 +1,6 @@
 import type {CollectorConfig} from './config.ts'
 import {memoryLimiter} from './durable.ts'
+import {exporterBatch} from './sizes.ts'
 import {ownTelemetry} from './telemetry.ts'
 
 export type ScraperWish = {
@@ -40,7 +41,7 @@ export const scraperConfig = (wish: ScraperWish): CollectorConfig => {
           enabled: true,
           sizer: 'items',
           queue_size: 100_000,
-          batch: {flush_timeout: '1s', min_size: 2048, max_size: 8192, sizer: 'items'},
+          batch: {flush_timeout: '1s', ...exporterBatch},
         },
       },
     },

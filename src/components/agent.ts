@@ -1,14 +1,15 @@
+import type {CollectorBuild} from '../collector/build.ts'
 import {literal} from '../collector/config.ts'
-import {agentConfig, closedAgentConfig} from '../collector/agent.ts'
+import {agentConfig, type AgentWish, closedAgentConfig} from '../collector/agent.ts'
 import {goRuntime} from '../collector/durable.ts'
 
 import {mounts, nodeNamespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
 import {credentialFile} from '../trust/credential.ts'
-import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
+import {collectorUser, type CollectorImage, collectorValues, handed, type Leaf, leafMounts, mounted, type Mounts} from './collector.ts'
 import {answers, type Component} from './component.ts'
-import {leafFile} from './gateway.ts'
+import {adminTokenFile, leafFile} from './gateway.ts'
 import type {Release} from './release.ts'
 import {digestOf} from './values.ts'
 
@@ -22,6 +23,8 @@ export const hubCaFile = 'hub-ca.pem'
 const gates = ['--feature-gates=stanza.synchronousLogEmitter']
 
 export type LocalAgentWish = {
+  readonly build: CollectorBuild
+  readonly queueBytes: AgentWish['queueBytes']
   readonly edge: string
   readonly gateway: string
   readonly logs: readonly string[]
@@ -29,7 +32,7 @@ export type LocalAgentWish = {
   readonly closed?: boolean
 }
 
-export const agent = (at: Place, {edge, gateway, logs, closed = false}: LocalAgentWish): Component => ({
+export const agent = (at: Place, {build, queueBytes, edge, gateway, logs, closed = false}: LocalAgentWish): Component => ({
   name: 'agent',
   title: 'agent',
   program: 'otelcol',
@@ -38,6 +41,7 @@ export const agent = (at: Place, {edge, gateway, logs, closed = false}: LocalAge
     'agent.yaml': toYaml(
       literal(
         (closed ? closedAgentConfig : agentConfig)({
+          build,
           edge,
           gateway,
           gatewayCa: at.file(hubCaFile),
@@ -49,6 +53,8 @@ export const agent = (at: Place, {edge, gateway, logs, closed = false}: LocalAge
           host: at.host,
           counters: at.port('counters'),
           queue: at.file('queue'),
+          queueBytes,
+          admin: {endpoint: at.address('admin'), tokenFile: at.file(adminTokenFile)},
           logs,
         }),
       ),
@@ -100,19 +106,20 @@ const clusterRole = {
 
 export type AgentReleaseWish = {
   readonly config: object
+  readonly image: CollectorImage
   readonly leaf: Leaf
   /** What was handed to it that it reads only when it starts: other content restarts it. */
   readonly restartOn?: string | undefined
 }
 
 /** The agent on Kubernetes: one on every node. */
-export const agentRelease = ({config, leaf, restartOn}: AgentReleaseWish): Release => ({
+export const agentRelease = ({config, image, leaf, restartOn}: AgentReleaseWish): Release => ({
   name: 'agent',
   title: 'agent',
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', config, args: gates, envs: nodeEnvs, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
+    ...collectorValues({name: 'agent', image, config, args: gates, envs: nodeEnvs, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

@@ -1,7 +1,7 @@
 import {readFileSync} from 'node:fs'
 import {parse} from 'yaml'
 import {z} from 'zod'
-import {programs} from '../programs/catalogue.ts'
+import {versionOf} from '../programs/catalogue.ts'
 import {chartNames, type ChartName} from './release.ts'
 
 const text = z.string().min(1)
@@ -40,9 +40,8 @@ export const chartOf = (name: ChartName): Chart => {
 export const imageOf = (name: ChartName): Image => {
   const {image} = read()[name]
   if (image === undefined) throw new Error(`charts.yaml pins no image for ${name}`)
-  const known = programs()
   const filled = image.replace(/\{(\w+)\}/g, (_, program: string) => {
-    const version = known.find((one) => one.name === program)?.version
+    const version = versionOf(program)
     if (version === undefined) throw new Error(`charts.yaml: the image of ${name} names ${program}, which is not in programs.yaml`)
     return version
   })

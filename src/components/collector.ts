@@ -1,3 +1,4 @@
+import type {CollectorBuild} from '../collector/build.ts'
 import {goRuntime} from '../collector/durable.ts'
 import {mounts, ports, secretOf} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
@@ -97,9 +98,28 @@ export const mounted = (...all: readonly Mounts[]) => ({
 const open = (port: number) => ({enabled: true, containerPort: port, servicePort: port, hostPort: 0, protocol: 'TCP'})
 const closed = {enabled: false}
 
+/** The image that a collector runs from, and its program in it. */
+export type CollectorImage = {
+  readonly repository: string
+  readonly tag?: string
+  readonly digest?: string
+  readonly program: string
+}
+
+/** The image of a build: the publisher's at its pinned version, or the one that the fleet file names by its digest. */
+export const collectorImage = (build: CollectorBuild, image: string | undefined): CollectorImage => {
+  if (build === 'upstream' || image === undefined) {
+    const {registry, repository, tag} = imageOf('opentelemetry-collector')
+    return {repository: `${registry}/${repository}`, tag, program: 'otelcol-contrib'}
+  }
+  const [repository = '', digest = ''] = image.split('@')
+  return {repository, digest, program: 'otelcol'}
+}
+
 /** What every collector has. */
 export const collectorValues = (collector: {
   readonly name: string
+  readonly image: CollectorImage
   readonly config: object
   /** Beside its configuration. */
   readonly args?: readonly string[]
@@ -112,10 +132,11 @@ export const collectorValues = (collector: {
   /** Whether it fetches a leaf: its service account is made before the release. */
   readonly hasLeaf: boolean
 }): Record<string, unknown> => {
-  const {registry, repository, tag} = imageOf('opentelemetry-collector')
+  const {program, ...image} = collector.image
   return renderValues('collector.yaml', {
     name: collector.name,
-    image: {repository: `${registry}/${repository}`, tag, pullPolicy: 'IfNotPresent'},
+    image: {...image, pullPolicy: 'IfNotPresent'},
+    program,
     args: forTpl(collector.args ?? []),
     config: forTpl(collector.config),
     envs: [...Object.entries(goRuntime).map(([name, value]) => ({name, value})), ...(collector.envs ?? [])],

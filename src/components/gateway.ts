@@ -1,3 +1,4 @@
+import type {CollectorBuild} from '../collector/build.ts'
 import {literal} from '../collector/config.ts'
 import {goRuntime} from '../collector/durable.ts'
 import {graceMs} from '../collector/destinations.ts'
@@ -8,15 +9,19 @@ import type {Place} from '../platforms/platform.ts'
 import {renderValues, toYaml} from '../templates.ts'
 import {trustBundleFile} from '../trust/bundle.ts'
 import {keysFile, termsOf} from '../trust/credential.ts'
-import {collectorUser, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
+import {collectorUser, type CollectorImage, collectorValues, handed, type Leaf, leafMounts, mounted} from './collector.ts'
 import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
 import {digestOf} from './values.ts'
 
 /** The file that the leaf agent writes for a collector. */
 export const leafFile = 'leaf.pem'
+/** What a collector on this machine asks of whoever asks about its queues. It makes it. */
+export const adminTokenFile = 'admin-token'
 
 export type GatewayProcess = {
+  readonly build: CollectorBuild
+  readonly budget: GatewayWish['budget']
   readonly hub: string
   readonly stores: GatewayWish['stores']
   readonly asks: boolean
@@ -25,7 +30,7 @@ export type GatewayProcess = {
   readonly environment?: Component['environment']
 }
 
-export const gateway = (at: Place, {hub, stores, asks, destinations, environment}: GatewayProcess): Component => ({
+export const gateway = (at: Place, {build, budget, hub, stores, asks, destinations, environment}: GatewayProcess): Component => ({
   name: 'gateway',
   title: 'gateway',
   program: 'otelcol',
@@ -34,6 +39,8 @@ export const gateway = (at: Place, {hub, stores, asks, destinations, environment
     'gateway.yaml': toYaml(
       literal(
         gatewayConfig({
+          build,
+          budget,
           hub,
           listen: at.address('otlp'),
           leaf: at.file(leafFile),
@@ -44,6 +51,7 @@ export const gateway = (at: Place, {hub, stores, asks, destinations, environment
           host: at.host,
           counters: at.port('counters'),
           queue: at.file('queue'),
+          admin: {endpoint: build === 'lkeobs' ? at.address('admin') : '', tokenFile: at.file(adminTokenFile)},
           stores,
           destinations,
         }),
@@ -65,6 +73,7 @@ const podLabels = {
 
 export type GatewayReleaseWish = {
   readonly config: object
+  readonly image: CollectorImage
   readonly replicas: number
   readonly maxReplicas: number
   readonly storageClass?: string | undefined
@@ -84,7 +93,7 @@ const toldValues = ({version}: NonNullable<GatewayReleaseWish['told']>): Record<
 })
 
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
-export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
+export const gatewayRelease = ({config, image, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
   name: 'gateway',
   title: 'gateway',
   namespace,
@@ -92,6 +101,7 @@ export const gatewayRelease = ({config, replicas, maxReplicas, storageClass, que
   values: {
     ...collectorValues({
       name: 'gateway',
+      image,
       config,
       envs: Object.entries(told?.variables ?? {}).map(([name, secretKeyRef]) => ({name, valueFrom: {secretKeyRef}})),
       takesOtlp: false,

@@ -1,3 +1,5 @@
+import type {LateData} from '../collector/budget.ts'
+import {lokiRecord, maxStoreBytes} from '../collector/sizes.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {render, renderValues, toYaml} from '../templates.ts'
@@ -6,7 +8,13 @@ import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
 import {amended, disk, forTpl, type Kept, type ObjectStorage, objectStorageKeys} from './values.ts'
 
-export const loki = (at: Place): Component => ({
+/** What is the same on every platform. */
+export const lokiLimits = ({lokiSeconds, lokiStreamSeconds}: Pick<LateData, 'lokiSeconds' | 'lokiStreamSeconds'>) => ({
+  sizes: {message: maxStoreBytes, line: lokiRecord.lineBytes, metadata: lokiRecord.metadataBytes, entries: lokiRecord.metadataEntries},
+  late: {age: `${lokiSeconds}s`, chunkAge: `${2 * lokiStreamSeconds}s`},
+})
+
+export const loki = (at: Place, late: LateData): Component => ({
   name: 'loki',
   title: 'Loki',
   program: 'loki',
@@ -19,6 +27,7 @@ export const loki = (at: Place): Component => ({
         http: at.port('http'),
         grpc: at.port('grpc'),
         grpcAddress: at.address('grpc'),
+        ...lokiLimits(late),
       }),
     ),
   },
@@ -27,6 +36,7 @@ export const loki = (at: Place): Component => ({
 })
 
 export type LokiWish = Kept & {
+  readonly late: LateData
   readonly objectStorage?: ObjectStorage | undefined
 }
 
@@ -50,9 +60,9 @@ const inBucket = ({endpoint, region, bucket}: ObjectStorage) => ({
 })
 
 /** As on every platform, and: it forgets, answers the whole cluster, and keeps chunks in a bucket where there is one. */
-const configuration = ({retentionDays, objectStorage}: LokiWish) => {
+const configuration = ({retentionDays, objectStorage, late}: LokiWish) => {
   const kind = objectStorage ? 's3' : 'filesystem'
-  const common = render('loki.yaml', {data, host: loopback, http: ports.loki, grpc, grpcAddress: `${loopback}:${grpc}`})
+  const common = render('loki.yaml', {data, host: loopback, http: ports.loki, grpc, grpcAddress: `${loopback}:${grpc}`, ...lokiLimits(late)})
   const {configs} = common['schema_config'] as {readonly configs: readonly object[]}
   return {
     ...amended(amended(common, 'server', {http_listen_address: ''}), 'limits_config', {retention_period: `${retentionDays * 24}h`}),

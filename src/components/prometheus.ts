@@ -1,3 +1,4 @@
+import type {LateData} from '../collector/budget.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {render, renderValues, toYaml} from '../templates.ts'
@@ -30,7 +31,10 @@ const promoted = [
   'service.instance.id',
 ]
 
-export const prometheus = (at: Place): Component => ({
+/** Two hours and more of samples that came out of order are in memory; what is older is in blocks, as ever. */
+const outOfOrder = ({prometheusSeconds}: LateData): string => `${prometheusSeconds}s`
+
+export const prometheus = (at: Place, late: LateData): Component => ({
   name: 'prometheus',
   title: 'Prometheus',
   program: 'prometheus',
@@ -39,16 +43,17 @@ export const prometheus = (at: Place): Component => ({
     `--storage.tsdb.path=${at.file('data')}`,
     `--web.listen-address=${at.address('http')}`,
     '--web.enable-otlp-receiver',
+    '--enable-feature=exemplar-storage',
     '--log.level=warn',
   ],
-  files: {'prometheus.yaml': toYaml(render('prometheus.yaml', {promoted}))},
+  files: {'prometheus.yaml': toYaml(render('prometheus.yaml', {promoted, outOfOrder: outOfOrder(late)}))},
   url: `http://${at.address('http')}`,
   ready: answers(`http://${at.address('http')}/-/ready`),
 })
 
 /** Prometheus of the hub on Kubernetes. */
-export const prometheusRelease = (wish: Kept): Release => {
-  const {global, otlp, storage} = render('prometheus.yaml', {promoted}) as {
+export const prometheusRelease = (wish: Kept & {readonly late: LateData}): Release => {
+  const {global, otlp, storage} = render('prometheus.yaml', {promoted, outOfOrder: outOfOrder(wish.late)}) as {
     readonly global: object
     readonly otlp: object
     readonly storage: {readonly tsdb: object}

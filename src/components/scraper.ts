@@ -1,6 +1,6 @@
 import {namespace} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
-import {collectorUser, collectorValues} from './collector.ts'
+import {type CollectorImage, collectorUser, collectorValues} from './collector.ts'
 import type {Release} from './release.ts'
 
 const reads = ['get', 'list', 'watch']
@@ -60,13 +60,13 @@ const lease = (name: string) => {
 }
 
 /** One on each cluster: the state of its objects, and its events. */
-export const scraperRelease = ({config}: {readonly config: object}): Release => ({
+export const scraperRelease = ({config, image}: {readonly config: object; readonly image: CollectorImage}): Release => ({
   name: 'scraper',
   title: 'scraper',
   namespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'scraper', config, takesOtlp: false, speaksToKubernetes: true, hasLeaf: false}),
+    ...collectorValues({name: 'scraper', image, config, takesOtlp: false, speaksToKubernetes: true, hasLeaf: false}),
     ...renderValues('scraper.yaml', {user: collectorUser.own, clusterRole, lease: lease('scraper')}),
   },
 })

@@ -1,3 +1,5 @@
+import type {LateData} from '../collector/budget.ts'
+import {maxItemBytes, maxStoreBytes, maxTraceBytes} from '../collector/sizes.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
 import {render, renderValues, toYaml} from '../templates.ts'
@@ -5,7 +7,13 @@ import {answers, type Component} from './component.ts'
 import type {Release} from './release.ts'
 import {amended, type Kept, type ObjectStorage, objectStorageKeys, yamlForTpl} from './values.ts'
 
-export const tempo = (at: Place): Component => ({
+/** What is the same on every platform. */
+export const tempoLimits = ({tempoSeconds}: Pick<LateData, 'tempoSeconds'>) => ({
+  sizes: {message: maxStoreBytes, messageMib: maxStoreBytes / 2 ** 20, item: maxItemBytes, trace: maxTraceBytes},
+  slack: `${tempoSeconds}s`,
+})
+
+export const tempo = (at: Place, late: LateData): Component => ({
   name: 'tempo',
   title: 'Tempo',
   program: 'tempo',
@@ -20,6 +28,7 @@ export const tempo = (at: Place): Component => ({
         grpc: at.port('grpc'),
         otlp: at.address('otlp'),
         gossip: 0,
+        ...tempoLimits(late),
       }),
     ),
   },
@@ -28,6 +37,7 @@ export const tempo = (at: Place): Component => ({
 })
 
 export type TempoWish = Kept & {
+  readonly late: LateData
   readonly objectStorage?: ObjectStorage | undefined
 }
 
@@ -39,17 +49,26 @@ const wal = '/var/tempo/wal'
 const inBucket = ({endpoint, region, bucket}: ObjectStorage) => ({
   backend: 's3',
   s3: {endpoint, region, bucket, access_key: objectStorageKeys.accessKeyId, secret_key: objectStorageKeys.secretAccessKey},
-  wal: {path: wal},
 })
 
 /** As on every platform, and: it forgets, answers the whole cluster, and keeps blocks in a bucket where there is one. */
-const configuration = ({retentionDays, objectStorage}: TempoWish) => {
-  const common = render('tempo.yaml', {data, wal, host: '127.0.0.1', http: ports.tempoHttp, grpc: 9095, otlp, gossip: 7946})
+const configuration = ({retentionDays, objectStorage, late}: TempoWish) => {
+  const common = render('tempo.yaml', {
+    data,
+    wal,
+    host: '127.0.0.1',
+    http: ports.tempoHttp,
+    grpc: 9095,
+    otlp,
+    gossip: 7946,
+    ...tempoLimits(late),
+  })
+  const {trace} = common['storage'] as {readonly trace: {readonly wal: object}}
   return {
     ...amended(common, 'server', {http_listen_address: ''}),
     // without it, a sender that is told to slow down takes what it sent for refused for good
     compactor: {compaction: {block_retention: `${retentionDays * 24}h`}},
-    ...(objectStorage ? {storage: {trace: inBucket(objectStorage)}} : {}),
+    ...(objectStorage ? {storage: {trace: {...inBucket(objectStorage), wal: trace.wal}}} : {}),
   }
 }
 

@@ -1,3 +1,4 @@
+import {bytesOf} from '../collector/budget.ts'
 import {type Signal, signals} from '../collector/config.ts'
 import type {DestinationWish} from '../collector/destinations.ts'
 import type {Destination} from '../fleet/schema.ts'
@@ -33,7 +34,15 @@ export const exporterOf = (destination: Destination): string => {
 export const wishOf = (
   destination: Destination,
   door: string,
-  {closing = false, secret}: {readonly closing?: boolean; readonly secret: (destination: string) => (name: string) => string},
+  {
+    closing = false,
+    secret,
+    queueBytes,
+  }: {
+    readonly closing?: boolean
+    readonly secret: (destination: string) => (name: string) => string
+    readonly queueBytes: DestinationWish['queueBytes']
+  },
 ): DestinationWish => {
   const {kind, settings} = kindOf(destination)
   const {name, where, maxAge, queue} = destination
@@ -44,6 +53,7 @@ export const wishOf = (
     scrub: destination.scrub,
     ...(maxAge !== undefined && {maxAgeSeconds: readDuration(maxAge)}),
     queueItems: queue.items,
+    queueBytes: queue.items === undefined ? queueBytes : bytesOf(queue.items),
     rendered: kind.rendered(settings, secret(name)),
     door,
     closing,

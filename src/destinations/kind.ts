@@ -38,6 +38,8 @@ export type Rendered = {
   readonly obeys?: readonly string[]
   /** What its queue does otherwise than the others: how large its batches are. */
   readonly batch?: Settings
+  /** Settings of its exporter behind a durable queue, which make one request of one batch. */
+  readonly sizes?: Settings
   /** Where what is counted about traces becomes metrics of the same destination: the type of a connector. */
   readonly connector?: string
 }

@@ -1,6 +1,7 @@
 import {z} from 'zod'
 import {address, certificate, hasTls, hostPort} from './endpoint.ts'
 import {kind, type Probed, type ProbeOf} from './kind.ts'
+import {maxStoreBytes} from '../collector/sizes.ts'
 import type {Code} from '../errors.ts'
 import {Secret} from '../secret.ts'
 import type {Wire} from '../tools/wire.ts'
@@ -102,6 +103,13 @@ export const splunk = kind<Splunk>({
       ...(settings.sourcetype !== undefined && {sourcetype: settings.sourcetype}),
       ...(settings.ca !== undefined && {tls: {ca_pem: settings.ca}}),
     },
+    // a batch in pieces would come twice where one of them fails
+    sizes: Object.fromEntries(
+      ['max_event_size', 'max_content_length_logs', 'max_content_length_metrics', 'max_content_length_traces'].map((key) => [
+        key,
+        maxStoreBytes,
+      ]),
+    ),
     // one of them anywhere in a batch, and the whole batch is refused or goes elsewhere
     obeys: ['com.splunk.hec.access_token', 'com.splunk.index'],
   }),

@@ -1,7 +1,8 @@
 import {z} from 'zod'
 
-/** How many ports the processes of the hub, and those of an edge, take from their first; the hub one more for each destination. */
-export const portsOfHub = 21
+/** How many ports the processes of the hub, and those of an edge, take from their first; the hub one more for each destination after its first. */
+export const portsOfHub = 22
+export const portsOfHubWith = (destinations: number): number => portsOfHub + Math.max(0, destinations - 1)
 export const portsOfEdge = 10
 
 // What the cross checks need, taken from a file that may have other problems: a person sees all of them at once.
@@ -28,7 +29,7 @@ type Seen = z.infer<typeof seenCluster> & {readonly path: readonly (string | num
 const seenIn = (data: unknown): readonly Seen[] => {
   const {hub, edges, destinations} = seenFleet.parse(data)
   return [
-    {...hub, path: ['hub'], ports: portsOfHub + destinations.length},
+    {...hub, path: ['hub'], ports: portsOfHubWith(destinations.length)},
     ...edges.map((edge, at) => ({...edge, path: ['edges', at], ports: portsOfEdge})),
   ]
 }
@@ -81,9 +82,51 @@ const sameDestinations = (data: unknown): readonly Disagreement[] =>
     ]
   })
 
+const seenCollector = z
+  .object({
+    hub: z.object({platform: z.object({local: z.unknown(), kubernetes: z.unknown()}).partial().catch({})}).catch({platform: {}}),
+    edges: z.array(z.object({platform: z.object({kubernetes: z.unknown()}).partial().catch({})}).catch({platform: {}})).catch([]),
+    destinations: z.array(z.object({name: z.string(), datadog: z.unknown()}).partial().catch({})).catch([]),
+    collector: z.object({build: z.string(), image: z.string()}).partial().catch({}),
+  })
+  .catch({hub: {platform: {}}, edges: [], destinations: [], collector: {}})
+
+/** What the collector that runs cannot do, or where it cannot be had. */
+const collectorDisagreements = (data: unknown): readonly Disagreement[] => {
+  const {hub, edges, destinations, collector} = seenCollector.parse(data)
+  const onKubernetes = [hub, ...edges].findIndex(({platform}) => platform.kubernetes !== undefined)
+  const isOurs = collector.build === undefined ? hub.platform.local !== undefined || collector.image !== undefined : collector.build === 'lkeobs'
+  return [
+    ...(collector.build === 'lkeobs' && collector.image === undefined && onKubernetes !== -1
+      ? [
+          {
+            path: ['collector', 'image'],
+            other: onKubernetes === 0 ? ['hub', 'platform', 'kubernetes'] : ['edges', onKubernetes - 1, 'platform', 'kubernetes'],
+            message: 'missing; the build lkeobs runs on Kubernetes from an image of yours: lkeobs images push',
+          },
+        ]
+      : []),
+    ...(collector.build === 'upstream' && collector.image !== undefined
+      ? [{path: ['collector', 'image'], other: ['collector', 'build'], message: 'the build upstream runs from the image of its publisher'}]
+      : []),
+    ...destinations.flatMap(({name = '', datadog}, at) =>
+      datadog !== undefined && isOurs
+        ? [
+            {
+              path: ['destinations', at, 'datadog'],
+              other: ['hub', 'platform'],
+              message: `${name} needs the collector of the publisher, \`collector: {build: upstream}\`: the build lkeobs has no exporter for Datadog`,
+            },
+          ]
+        : [],
+    ),
+  ]
+}
+
 /** Where two places of the file do not go together; `other` is the place that came first. */
 export const disagreements = (data: unknown): readonly Disagreement[] => [
   ...sameDestinations(data),
+  ...collectorDisagreements(data),
   ...clashes.flatMap(({key, is, say}) =>
     seenIn(data).flatMap((one, at, all) => {
       const other = all.slice(0, at).find((before) => is(one, before))

@@ -1,6 +1,6 @@
 import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
 import {parseFleet} from './load.ts'
-import {portsOfEdge, portsOfHub} from './clashes.ts'
+import {portsOfEdge, portsOfHub, portsOfHubWith} from './clashes.ts'
 import type {DestinationInput, EdgeInput, HubElsewhere} from './schema.ts'
 
 const shownName = 'lkeobs.yaml'
@@ -162,7 +162,7 @@ export const withLabEdges = (text: string, wanted: number): string => {
   const {hub, edges, destinations} = parseFleet(text, shownName)
   const names = new Set([hub.name, ...edges.map(({name}) => name)])
   const taken = [
-    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHub + destinations.length}] : []),
+    ...(hub.platform.local ? [{first: hub.platform.local.ports, ports: portsOfHubWith(destinations.length)}] : []),
     ...edges.flatMap(({platform}) => (platform.local ? [{first: platform.local.ports, ports: portsOfEdge}] : [])),
   ]
   // a lab that was moved to other ports grows there

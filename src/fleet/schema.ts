@@ -1,5 +1,6 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
+import {type CollectorBuild, collectorBuilds} from '../collector/build.ts'
 import {signals} from '../collector/config.ts'
 import {takenEnds, takenNames} from '../collector/destinations.ts'
 import {scrubProblem} from '../collector/scrub.ts'
@@ -162,6 +163,29 @@ const oneOf = <Shape extends z.ZodRawShape>(shape: Shape) =>
     })
     .meta({minProperties: 1, maxProperties: 1})
 
+const rate = z.int().min(0).max(10_000_000)
+
+/** Items a second that an edge sends, by signal. */
+const ratesShape = {
+  metrics: rate.describe('Data points a second.'),
+  logs: rate.describe('Log records a second.'),
+  traces: rate.describe('Spans a second.'),
+}
+const usualRates = {metrics: 1000, logs: 200, traces: 100}
+
+const limit = z.int().min(1).max(1_000_000_000_000)
+
+const shareSchema = z.strictObject({
+  itemsPerSecond: limit.optional().describe('Items a second; ten times the declared rates, at least 100000, unless given.'),
+  bytesPerSecond: limit
+    .optional()
+    .describe('Bytes a second, without compression; ten times what the declared rates make, at least 50000000, unless given.'),
+  series: limit.optional().describe('New series of metrics an hour; ten times the declared rate, at least 200000, unless given.'),
+  streams: limit.optional().describe('New streams of logs an hour; 10000 unless given.'),
+})
+
+const aboutOutage = 'How long its hub may be away without a loss'
+
 /** An edge opens by itself: with its own key, or by its hub. */
 const edgeSeal = z
   .enum(['static', 'transit'])
@@ -183,6 +207,12 @@ export const edgeSchema = z
       .default([])
       .describe('The log files the agent of the edge follows; on Kubernetes it follows those of all containers anyway.'),
     vault: z.strictObject({seal: edgeSeal}).prefault({}).describe('The Vault of the edge, which issues its certificates.'),
+    outage: duration.optional().describe(`${aboutOutage}; that of the fleet unless given.`),
+    rates: z
+      .strictObject({metrics: ratesShape.metrics.optional(), logs: ratesShape.logs.optional(), traces: ratesShape.traces.optional()})
+      .optional()
+      .describe('What it sends, where that is not what edges of the fleet usually send.'),
+    share: shareSchema.optional().describe('What the gateway takes from it at most, where that is not the same for all edges.'),
   })
   .describe('A cluster that sends its telemetry to the hub.')
 
@@ -223,9 +253,14 @@ const destinationShape = z.strictObject({
     .describe('What is taken out before anything leaves the hub.'),
   maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
   queue: z
-    .strictObject({items: z.int().min(1000).max(100_000_000).default(2_000_000).describe('How many items wait for it at most.')})
+    .strictObject({
+      items: z.int().min(1000).max(100_000_000).optional().describe('How many items wait for it at most; as many as come in its outage unless given.'),
+    })
     .prefault({})
     .describe('What waits for it in the gateway, on disk.'),
+  outage: duration
+    .optional()
+    .describe('How long it may be away before the oldest that waits for it is dropped; that of the fleet unless given.'),
 })
 
 /** And a key for each kind: which of them a destination has, and with which settings, `kindOf` tells. */
@@ -274,6 +309,22 @@ const hubSchema = z.strictObject({
     .describe('The Vault of the hub, which signs the issuer of every edge.'),
 })
 
+const collectorSchema = z.strictObject({
+  build: z
+    .enum(collectorBuilds)
+    .optional()
+    .describe(
+      'lkeobs: the one that lkeobs builds, with a durable queue of its own. upstream: the distribution of its publisher, which promises less. On this machine lkeobs unless given; on Kubernetes lkeobs where `image` is given, upstream otherwise.',
+    ),
+  image: z
+    .string()
+    .regex(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$/, {
+      error: ({input}) => `expected an image with its digest, registry.example/otelcol@sha256:…, got ${JSON.stringify(input)}`,
+    })
+    .optional()
+    .describe('The image of the build lkeobs that clusters on Kubernetes run, by its digest: registry.example/otelcol@sha256:….'),
+})
+
 export const fleetSchema = z
   .strictObject({
     apiVersion: z.literal('lkeobs/v1').describe('The version of this format.'),
@@ -287,6 +338,23 @@ export const fleetSchema = z
       })
       .prefault({})
       .describe('The certificates of the fleet.'),
+    outage: duration
+      .default('24h')
+      .describe(
+        'How long a store, the hub or an edge may be away without a loss: queues and the windows in which stores take late data are sized for it.',
+      ),
+    rates: z
+      .strictObject({
+        metrics: ratesShape.metrics.default(usualRates.metrics),
+        logs: ratesShape.logs.default(usualRates.logs),
+        traces: ratesShape.traces.default(usualRates.traces),
+      })
+      .prefault({})
+      .describe('What an edge usually sends. Queues are sized for it; nobody is limited by it.'),
+    share: shareSchema
+      .prefault({})
+      .describe('What the gateway takes from an edge at most. It refuses what is above for now, and the agent sends it later.'),
+    collector: collectorSchema.prefault({}).describe('The collector that agents and gateways run.'),
     edges: z.array(edgeSchema).default([]).describe('The clusters that send their telemetry to the hub.'),
     destinations: z
       .array(destinationSchema)
@@ -306,6 +374,9 @@ export const fleetSchema = z
 export type Fleet = z.infer<typeof fleetSchema>
 /** How long leaves live, in seconds. */
 export const leafSecondsOf = ({certificates}: Pick<Fleet, 'certificates'>): number => readDuration(certificates.leafTtl) ?? 0
+/** Which collector runs on the clusters of a platform. */
+export const buildOf = ({collector}: Pick<Fleet, 'collector'>, platform: 'local' | 'kubernetes'): CollectorBuild =>
+  collector.build ?? (platform === 'local' || collector.image !== undefined ? 'lkeobs' : 'upstream')
 export type Edge = Fleet['edges'][number]
 /** An edge as a person writes it: what has a default may be left out. */
 export type EdgeInput = z.input<typeof edgeSchema>

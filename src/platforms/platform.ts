@@ -184,8 +184,8 @@ export type HubCluster = Cluster & {
   gatewayRuns(how?: {readonly closing: readonly string[]}): readonly Task[]
   /** The types of exporters that its collector has; undefined where it has all. */
   exporters(): Promise<readonly string[] | undefined>
-  /** Where this machine reaches the door that feeds a destination: plain OTLP by gRPC, `host:port`. Good until the command ends. */
-  door(destination: string): Promise<string>
+  /** Where this machine reaches the door that feeds a destination: plain OTLP by gRPC, `host:port`; undefined where its queue does. Good until the command ends. */
+  door(destination: string): Promise<string | undefined>
   /** What is left in the gateway's hands of a destination that is no more. */
   destinationGone(name: string): readonly Task[]
   /** What each gateway answers to this credential, or to none (see `tried`). */

@@ -28,7 +28,9 @@ export type Taken = {readonly source: Source; readonly from: string; readonly fi
 /** Where programs are kept, for all fleets of this user. */
 export const cacheFolder = (): string => path.join(process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'), 'lkeobs', 'programs')
 export const folderOf = (program: Program): string => path.join(cacheFolder(), program.name)
-const versionFolder = (program: Program): string => path.join(folderOf(program), program.version)
+/** A build of our own sources has a folder of its own: a process that runs another build is started anew. */
+const versionFolder = (program: Program): string =>
+  path.join(folderOf(program), program.build === undefined ? program.version : `${program.version}+${program.build}`)
 
 const marker = '.making-'
 

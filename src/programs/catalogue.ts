@@ -3,6 +3,7 @@ import {fileURLToPath} from 'node:url'
 import {parse} from 'yaml'
 import {z} from 'zod'
 import {LkeobsError} from '../errors.ts'
+import {sourcesDigest} from './module-files.ts'
 
 const programNames = ['loki', 'tempo', 'otelcol', 'prometheus', 'helm', 'telemetrygen', 'openbao', 'kubectl'] as const
 const purposes = ['lab', 'kubernetes', 'loadtest'] as const
@@ -24,6 +25,7 @@ const Wheel = z.strictObject({name: text, member: text})
 
 const Entry = z.strictObject({
   version: text,
+  build: text.optional(),
   about: text,
   for: z.enum(purposes),
   binary: text,
@@ -49,28 +51,48 @@ export const programsFolder = fileURLToPath(new URL('../../programs/', import.me
 
 const machine = {os: process.platform, arch: process.arch === 'x64' ? 'amd64' : process.arch}
 
+type Words = {readonly [name: string]: string | undefined}
+
 /** Fills {name} in every text of the value; a name that is not known stays as it is. */
-const fill = (value: unknown, words: Readonly<Record<string, string>>): unknown => {
+const fill = (value: unknown, words: Words): unknown => {
   if (typeof value === 'string') return value.replace(/\{(\w+)\}/g, (whole, word: string) => words[word] ?? whole)
   if (Array.isArray(value)) return value.map((item) => fill(item, words))
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item, words)]))
 }
 
+const digests = new Map<string, string>()
+/** The digest of a wrapper module's sources: read once in a run, and only by who wants to know. */
+const sourcesOf = (wrapper: string): string => {
+  const known = digests.get(wrapper) ?? sourcesDigest(`${programsFolder}${wrapper}`)
+  digests.set(wrapper, known)
+  return known
+}
+
 let catalogue: z.infer<typeof Catalogue> | undefined
 const read = () => (catalogue ??= Catalogue.parse(parse(readFileSync(`${programsFolder}programs.yaml`, 'utf8'))))
 
+const filled = (name: string, entry: z.infer<typeof Entry>): Program => {
+  const {version, build, registry} = entry
+  const words = {...machine, version}
+  if (build === undefined) return fill({...entry, name}, words) as Program
+  const sources = 'go' in registry && registry.go.wrapper !== undefined ? sourcesOf(registry.go.wrapper) : undefined
+  return fill({...entry, name}, {...words, sources, build: fill(build, {sources}) as string}) as Program
+}
+
 /** Every pinned program with its version and this machine filled in, the longest to build first. */
-export const programs = (): readonly Program[] =>
-  Object.entries(read().programs).map(([name, entry]) => fill({...entry, name}, {...machine, version: entry.version}) as Program)
+export const programs = (): readonly Program[] => Object.entries(read().programs).map(([name, entry]) => filled(name, entry))
+
+/** The pinned version of a program; undefined where there is no such program. */
+export const versionOf = (name: string): string | undefined => Object.entries(read().programs).find(([one]) => one === name)?.[1].version
 
 /** The Go toolchain to fetch where there is none. */
 export const goToolchain = () => read().go
 
 export const programOf = (name: ProgramName): Program => {
-  const found = programs().find((program) => program.name === name)
-  if (!found) throw new Error(`${name} is not in programs.yaml`)
-  return found
+  const entry = read().programs[name]
+  if (!entry) throw new Error(`${name} is not in programs.yaml`)
+  return filled(name, entry)
 }
 
 /** The programs a person names: by their own name, by what they are for, or all of them. */

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import {type GoModule, programsFolder} from './catalogue.ts'
 import {goFor} from './gotoolchain.ts'
+import {moduleFiles} from './module-files.ts'
 import type {Site, Way} from './way.ts'
 
 const buildMs = 60 * 60_000
@@ -30,7 +31,7 @@ const commonFlags = '-buildvcs=false -trimpath'
 /** The wrapper module, copied, since a build with -mod=mod may write its go.mod. */
 const copyOf = async (wrapper: string, {tools: {files}, workspace}: Site): Promise<string> => {
   const copy = path.join(workspace, 'module')
-  for (const name of ['go.mod', 'go.sum', 'main.go']) {
+  for (const name of moduleFiles(path.join(programsFolder, wrapper))) {
     const content = await files.read(path.join(programsFolder, wrapper, name))
     if (content !== undefined) await files.write(path.join(copy, name), content)
   }

@@ -1,5 +1,6 @@
 import type {Fleet} from '../clusters.ts'
 import {atMost} from '../checks/check.ts'
+import {itemBytes, ratesOf} from '../collector/budget.ts'
 import {counted, perSignal, type Signal, signals} from '../collector/config.ts'
 import {orElse} from '../errors.ts'
 import type {EdgeCluster, Hand, Stores} from '../platforms/platform.ts'
@@ -7,8 +8,7 @@ import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {type Attention, attentionOf, type QueueStatus} from './attention.ts'
-import {bytesOfItem, declaredRates} from './budget.ts'
-import {type Collector, type CollectorBuild, collectorOf} from './collectors.ts'
+import {type Collector, collectorOf, type SeenBuild} from './collectors.ts'
 import {agentPaces, agentQueues, gatewayPace, noPace, type Pace} from './prometheus-queues.ts'
 import {addReasons, type CollectorQueues, noQueues, queuesInPage, queuesInState, type SinkQueue, together} from './queues.ts'
 import {hubSealFault, openness, type Openness} from './seals.ts'
@@ -51,7 +51,7 @@ export type FleetStatus = {
     readonly components: Readonly<Record<string, string>>
     readonly vault: Openness
     /** The build of its gateways. */
-    readonly collector: CollectorBuild
+    readonly collector: SeenBuild
     readonly queues: readonly QueueStatus[]
     /** Every sink of the gateways, destinations among them, with the edge whose items wait for it. */
     readonly sinks: readonly SinkQueue[]
@@ -90,7 +90,7 @@ const roomsOf = (
     const own = queues.filter((queue) => queue.signal === signal && (sink === '' || queue.sink === sink))
     const waiting = own.reduce((sum, queue) => sum + queue.waiting, 0)
     const waitingBytes = own.reduce((sum, queue) => sum + (queue.waitingBytes ?? 0), 0)
-    const itemSize = unit === 'items' ? 1 : waiting > 1000 && waitingBytes > 0 ? waitingBytes / waiting : bytesOfItem(signal)
+    const itemSize = unit === 'items' ? 1 : waiting > 1000 && waitingBytes > 0 ? waitingBytes / waiting : itemBytes[signal]
     const grows = waiting === 0 ? 0 : (growth.get(sink === '' ? signal : `${signal} ${sink}`) ?? 0)
     // less than one item a second is what comes and goes
     const isGrowing = grows > itemSize
@@ -109,6 +109,8 @@ const roomsOf = (
     }
   })
 
+const edgeIn = ({edges}: Fleet['file']['fleet'], name: string) => edges.find((edge) => edge.name === name)
+
 const levels = ['failed', 'soon'] as const
 const edgesAtOnce = 16
 
@@ -124,7 +126,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
     agentPaces(http, stores),
   ])
   const gatewayQueues = await queuesOf(gateway, () => hub.log('gateway', logLines))
-  const declared = perSignal((signal) => edges.reduce((sum, {name}) => sum + declaredRates(file.fleet, name)[signal], 0))
+  const declared = perSignal((signal) => edges.reduce((sum, {name}) => sum + ratesOf(file.fleet, edgeIn(file.fleet, name))[signal], 0))
   const rooms = roomsOf({cluster: hub.name, collector: 'gateway'}, gatewayQueues, pace, declared)
   const [states, seen] = await Promise.all([
     hub.inspect(),
@@ -136,7 +138,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
         fault,
         reported: reported.get(edge.name),
         pace: paces.get(edge.name),
-        declared: declaredRates(file.fleet, edge.name),
+        declared: ratesOf(file.fleet, edgeIn(file.fleet, edge.name)),
         gateway: gatewayQueues,
       }),
     ),

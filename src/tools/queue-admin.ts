@@ -3,9 +3,6 @@ import {LkeobsError} from '../errors.ts'
 import type {Secret} from '../secret.ts'
 import type {Http} from './http.ts'
 
-/** The file beside a collector's configuration with the token its queue administration asks for. */
-export const adminTokenFile = 'admin-token'
-
 const signal = z.enum(['metrics', 'logs', 'traces'])
 const amount = z.number().nonnegative()
 const byReason = z.record(z.string(), amount).nullish().transform((reasons) => reasons ?? {})
@@ -102,8 +99,8 @@ export type QueueAdmin = {
   readonly process: string
   /** Undefined where nobody answers: the collector does not run, or has no queue of ours. */
   state(): Promise<QueueState | undefined>
-  /** One page. Throws LKO-2013 where it does not answer. */
-  deadLetters(filter: DeadLetterFilter & {readonly limit?: number; readonly after?: string}): Promise<DeadLetterPage>
+  /** One page, the oldest first; undefined where the one it should follow is gone. Throws LKO-2013 where it does not answer. */
+  deadLetters(filter: DeadLetterFilter & {readonly limit?: number; readonly after?: string}): Promise<DeadLetterPage | undefined>
   /** Undefined where there is none with this id. */
   deadLetter(id: string): Promise<OpenedDeadLetter | undefined>
   /** Puts these into the queue of their sink again and says how many; those that are gone do not count. */
@@ -122,6 +119,9 @@ export type QueueAdminAddress = {
 
 // a page of letters and a replay of a thousand take their time on a busy disk
 const patientMs = 60_000
+
+/** What a refusal says, or all of it. */
+const errorIn = (body: string): string => /^\s*\{"error":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] ?? body.trim().slice(0, 500)
 
 /** The HTTP administration of a collector's queues. */
 export const openQueueAdmin = (http: Http, {cluster, process, address, token}: QueueAdminAddress): QueueAdmin => {
@@ -147,7 +147,7 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
     return answer
   }
   const refusal = ({status, body}: {readonly status: number; readonly body: string}) =>
-    failed(`refused: ${status} ${body.trim().slice(0, 500)}`)
+    failed(`refused: ${status} ${errorIn(body)}`)
   const change = async (what: 'replay' | 'drop', ids: readonly string[]): Promise<number> => {
     const answer = await http.post(`${base}/dead-letters/${what}`, {ids}, {timeoutMs: patientMs, token})
     if (answer === undefined) throw failed('does not answer')
@@ -169,6 +169,7 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
     async deadLetters({limit = 1000, after, ...filter}) {
       const wanted = Object.entries({...filter, after, limit: String(limit)}).filter((entry): entry is [string, string] => entry[1] !== undefined)
       const answer = await ask(`dead-letters?${new URLSearchParams(wanted).toString()}`)
+      if (answer.status === 410) return undefined
       if (answer.status !== 200) throw refusal(answer)
       return parsed(pageSchema, answer.body)
     },

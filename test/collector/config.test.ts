@@ -1,14 +1,22 @@
 import {expect, test} from 'vitest'
 import {parse} from 'yaml'
 import {openFleet} from '../../src/clusters.ts'
-import {agentConfig, type AgentWish} from '../../src/collector/agent.ts'
-import {type CollectorConfig, literal} from '../../src/collector/config.ts'
+import {agentConfig, type AgentWish, closedAgentConfig} from '../../src/collector/agent.ts'
+import {agentBudget, gatewayBudget} from '../../src/collector/budget.ts'
+import {collectorBuilds} from '../../src/collector/build.ts'
+import {type CollectorConfig, literal, signals} from '../../src/collector/config.ts'
 import {gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
+import {parseFleet} from '../../src/fleet/load.ts'
 import {toYaml} from '../../src/templates.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
+const fleet = parseFleet(newLabFleet({edges: 1}), 'lkeobs.yaml')
+
 const agentWish: AgentWish = {
+  build: 'lkeobs',
+  queueBytes: agentBudget(fleet),
+  admin: {endpoint: '127.0.0.1:5', tokenFile: '/at/admin-token'},
   edge: 'edge-1',
   gateway: 'hub.example.org:443',
   gatewayCa: '/at/hub-ca.pem',
@@ -23,9 +31,13 @@ const agentWish: AgentWish = {
   logs: ['/var/log/*.log'],
 }
 const agent = agentConfig(agentWish)
+const upstreamAgent = agentConfig({...agentWish, build: 'upstream'})
 const onNode = (gpus: boolean) => agentConfig({...agentWish, node: {hostRoot: '/hostfs', cluster: '0.0.0.0:4320', exclude: [], gpus}})
 
 const gatewayWish: GatewayWish = {
+  build: 'lkeobs',
+  budget: gatewayBudget(fleet),
+  admin: {endpoint: '127.0.0.1:6'},
   hub: 'hub',
   listen: '0.0.0.0:443',
   leaf: '/at/leaf.pem',
@@ -39,11 +51,18 @@ const gatewayWish: GatewayWish = {
   stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
 }
 const gateway = gatewayConfig(gatewayWish)
+const upstreamGateway = gatewayConfig({...gatewayWish, build: 'upstream'})
 
-const both = [
+const all = [
   ['agent', agent],
   ['gateway', gateway],
+  ['agent, upstream', upstreamAgent],
+  ['gateway, upstream', upstreamGateway],
+  ['closed agent', closedAgentConfig(agentWish)],
+  ['closed agent, upstream', closedAgentConfig({...agentWish, build: 'upstream'})],
 ] as const
+const both = all.slice(0, 2)
+const upstream = all.slice(2, 4)
 
 type Exporter = {
   readonly retry_on_failure: Readonly<Record<string, unknown>>
@@ -51,20 +70,28 @@ type Exporter = {
   readonly tls?: Readonly<Record<string, unknown>>
 }
 const exporters = ({exporters: all}: CollectorConfig) => Object.values(all) as unknown as readonly Exporter[]
+const queueOf = ({connectors = {}}: CollectorConfig, name: string) =>
+  connectors[`durable_queue/${name}`] as {
+    readonly directory: string
+    readonly max_bytes: Readonly<Record<string, number>>
+    readonly max_partition_bytes?: Readonly<Record<string, number>>
+    readonly sinks: Readonly<Record<string, {readonly pipelines: readonly string[]; readonly exporter: string}>>
+  }
 
-test.for(both)('%s: every pipeline refuses before memory runs out, and nothing holds what was acknowledged', ([, config]) => {
-  const pipelines = Object.values(config.service.pipelines)
+test.for(all.slice(0, 4))('%s: every pipeline refuses before memory runs out, and nothing holds what was acknowledged', ([, config]) => {
+  // what comes from the queue is let in already
+  const pipelines = Object.values(config.service.pipelines).filter(({receivers}) => !receivers[0]?.startsWith('durable_queue/'))
   expect(Object.keys(config.service.pipelines).slice(0, 3)).toEqual(['metrics', 'logs', 'traces'])
   for (const {processors} of pipelines) expect(processors[0]).toBe('memory_limiter')
   expect(Object.keys(config.processors).filter((name) => name.startsWith('batch'))).toEqual([])
   for (const {processors} of pipelines) expect(processors.filter((name) => name.startsWith('batch'))).toEqual([])
 })
 
-test.for(both)('%s: what waits to be sent waits on disk, for ever', ([, config]) => {
+test.for(upstream)('%s: what waits to be sent waits on disk, for ever', ([, config]) => {
   for (const {retry_on_failure: retry, sending_queue: queue} of exporters(config)) {
     expect(retry).toMatchObject({enabled: true, max_elapsed_time: 0})
     expect(queue).toMatchObject({enabled: true, storage: 'file_storage/queue', sizer: 'items'})
-    expect(queue['batch']).toMatchObject({sizer: 'items'})
+    expect(queue['batch']).toMatchObject({sizer: 'bytes', min_size: 2 * 2 ** 20, max_size: 8 * 2 ** 20})
   }
   const storages = Object.entries(config.extensions).filter(([name]) => name.startsWith('file_storage'))
   const folders = storages.map(([, {directory}]) => directory)
@@ -72,22 +99,65 @@ test.for(both)('%s: what waits to be sent waits on disk, for ever', ([, config])
   expect(config.extensions['file_storage/queue']).toMatchObject({directory: '/at/queue', fsync: true, create_directory: true})
 })
 
-test.for(both)('%s: what is used is defined, and what is defined is used', ([, {service, ...defined}]) => {
+test.for(both)('%s: exporters behind the durable queue keep nothing and try nothing again', ([, config]) => {
+  for (const exporter of exporters(config))
+    expect(exporter).toMatchObject({sending_queue: {enabled: false}, retry_on_failure: {enabled: false}})
+  expect(Object.keys(config.extensions)).not.toContain('file_storage/queue')
+})
+
+test.for([
+  ['agent', agent, 'hub'],
+  ['gateway', gateway, 'stores'],
+] as const)('%s: what comes in goes to the queue alone, and every sink has its pipelines', ([, config, name]) => {
+  const {directory, sinks} = queueOf(config, name)
+  expect(directory).toBe('/at/queue')
+  const {pipelines} = config.service
+  const behind = Object.values(sinks).flatMap((sink) => sink.pipelines)
+  for (const [pipeline, {receivers, exporters: to}] of Object.entries(pipelines)) {
+    expect(receivers.includes(`durable_queue/${name}`), pipeline).toBe(behind.includes(pipeline))
+    if (!behind.includes(pipeline)) expect(to, pipeline).toEqual([`durable_queue/${name}`])
+  }
+  for (const sink of Object.values(sinks)) for (const pipeline of sink.pipelines) expect(pipelines[pipeline]?.exporters).toEqual([sink.exporter])
+})
+
+test('an agent that is closed takes nothing in, and empties the same queue by the same exporter', () => {
+  for (const build of collectorBuilds) {
+    const [open, closed] = [agentConfig({...agentWish, build}), closedAgentConfig({...agentWish, build})]
+    expect(closed.exporters).toEqual(open.exporters)
+    expect(closed.connectors).toEqual(open.connectors)
+    expect(closed.extensions).toEqual(open.extensions)
+    expect(Object.keys(closed.receivers)).toEqual(['otlp/nobody'])
+    for (const signal of signals) expect(closed.service.pipelines[signal]?.receivers).toEqual(['otlp/nobody'])
+  }
+})
+
+test('an agent adds deltas up before its queue, in both builds', () => {
+  for (const config of [agent, upstreamAgent, onNode(false)]) {
+    const {metrics, logs} = config.service.pipelines
+    expect(metrics?.processors.slice(-2)).toEqual(['delta_to_cumulative', 'resource/identity'])
+    expect(logs?.processors).not.toContain('delta_to_cumulative')
+  }
+})
+
+test.for(all)('%s: what is used is defined, and what is defined is used', ([, {service, ...whole}]) => {
+  const queues = Object.keys(whole.connectors ?? {})
+  const withQueues = (of: object) => ({...of, ...Object.fromEntries(queues.map((queue) => [queue, {}]))})
+  const defined = {...whole, receivers: withQueues(whole.receivers), exporters: withQueues(whole.exporters)}
   const pipelines = Object.values(service.pipelines)
   const used = (kind: 'receivers' | 'processors' | 'exporters') => [...new Set(pipelines.flatMap((pipeline) => pipeline[kind]))].toSorted()
   for (const kind of ['receivers', 'processors', 'exporters'] as const) expect(used(kind)).toEqual(Object.keys(defined[kind]).toSorted())
   expect(service.extensions.toSorted()).toEqual(Object.keys(defined.extensions).toSorted())
 })
 
-test('each store has a queue of its own, so that one that is down delays nobody else', () => {
-  const targets = Object.values(gateway.service.pipelines).map(({exporters: [only, ...more]}) => [only, more.length])
+test('each store has a queue of its own in the build upstream, so that one that is down delays nobody else', () => {
+  const targets = Object.values(upstreamGateway.service.pipelines).map(({exporters: [only, ...more]}) => [only, more.length])
   expect(targets).toEqual([
     ['otlp_http/prometheus', 0],
     ['otlp_http/loki', 0],
     ['otlp_grpc/tempo', 0],
     ['otlp_http/prometheus', 0],
   ])
-  expect(gateway.exporters['otlp_http/prometheus']?.['sending_queue']).toMatchObject({num_consumers: 1})
+  expect(upstreamGateway.exporters['otlp_http/prometheus']?.['sending_queue']).toMatchObject({num_consumers: 1})
 })
 
 test('between edge and hub both sides show a certificate, read anew while they run', () => {
@@ -130,7 +200,10 @@ test('the gateway names an edge by what it was let in as, before any queue', () 
     {key: 'lkeobs.edge', from_context: 'auth.subject', action: 'upsert'},
     {key: 'k8s.cluster.name', from_context: 'auth.subject', action: 'upsert'},
   ])
-  for (const door of ['otlp', 'otlp/ask']) expect(JSON.stringify(gateway.receivers[door])).toContain('"auth":{"authenticator":"oidc"}')
+  for (const door of ['otlp', 'otlp/ask']) {
+    expect(JSON.stringify(gateway.receivers[door])).toContain('"auth":{"authenticator":"edge_credentials"}')
+    expect(JSON.stringify(upstreamGateway.receivers[door])).toContain('"auth":{"authenticator":"oidc"}')
+  }
   // its own telemetry has no credential, and is the hub's
   expect(gateway.service.pipelines['metrics/own']).toMatchObject({receivers: ['otlp/own'], processors: ['memory_limiter', 'resource/own']})
 })
@@ -164,7 +237,7 @@ test.for([
 test('a gateway that does not ask yet leaves what agents say', () => {
   const {asks: _, ...wish} = gatewayWish
   const early = gatewayConfig(wish)
-  expect(JSON.stringify(early)).not.toMatch(/oidc|auth/)
+  expect(JSON.stringify(early)).not.toMatch(/oidc|auth|credentials/)
   expect(early.service.pipelines['metrics']?.processors).toEqual(['memory_limiter'])
 })
 
@@ -174,7 +247,8 @@ test('an agent does not start without its credential, and shows it with everythi
 })
 
 test('whatever an edge sends says which edge it is of, whatever it said itself', () => {
-  for (const {processors} of Object.values(agent.service.pipelines)) expect(processors).toContain('resource/identity')
+  for (const {receivers, processors} of Object.values(agent.service.pipelines))
+    if (!receivers.includes('durable_queue/hub')) expect(processors).toContain('resource/identity')
   expect(agent.processors['resource/identity']).toEqual({
     attributes: [
       {key: 'lkeobs.edge', value: 'edge-1', action: 'upsert'},
@@ -209,384 +283,9 @@ test('a dollar sign in a value is a dollar sign', () => {
 })
 
 test('the YAML means what the object says', () => {
-  for (const [, config] of both) expect(parse(toYaml(config))).toEqual(JSON.parse(JSON.stringify(config)))
+  for (const [, config] of all) expect(parse(toYaml(config))).toEqual(JSON.parse(JSON.stringify(config)))
 })
 
-test('the agent', () => {
-  expect(toYaml(agent)).toMatchInlineSnapshot(`
-    "extensions:
-      health_check:
-        endpoint: 127.0.0.1:3
-      file_storage/queue:
-        directory: /at/queue
-        create_directory: true
-        fsync: true
-        timeout: 10s
-        recreate: true
-        compaction:
-          on_start: true
-          on_rebound: true
-          directory: /at/queue
-          cleanup_on_start: true
-      file_storage/checkpoints:
-        directory: /at/queue-checkpoints
-        create_directory: true
-      bearertokenauth:
-        filename: /at/credential.jwt
-        wait_for_token_file: true
-        retry_on_failure:
-          enabled: true
-          interval: 1s
-    receivers:
-      otlp:
-        protocols:
-          grpc:
-            endpoint: 127.0.0.1:1
-          http:
-            endpoint: 127.0.0.1:2
-      host_metrics:
-        collection_interval: 15s
-        scrapers:
-          cpu: {}
-          memory: {}
-          load: {}
-          filesystem:
-            exclude_mount_points:
-              mount_points:
-                - ^/(proc|sys|dev|run)(/|$)
-              match_type: regexp
-          network: {}
-          disk: {}
-      file_log:
-        include:
-          - /var/log/*.log
-        start_at: beginning
-        include_file_name: true
-        storage: file_storage/checkpoints
-        retry_on_failure:
-          enabled: true
-          max_elapsed_time: 0
-    processors:
-      memory_limiter:
-        check_interval: 1s
-        limit_mib: 512
-        spike_limit_mib: 128
-      resource/identity:
-        attributes:
-          - key: lkeobs.edge
-            value: edge-1
-            action: upsert
-          - key: k8s.cluster.name
-            value: edge-1
-            action: upsert
-    exporters:
-      otlp_grpc/hub:
-        retry_on_failure:
-          enabled: true
-          initial_interval: 1s
-          max_interval: 15s
-          max_elapsed_time: 0
-        sending_queue:
-          enabled: true
-          storage: file_storage/queue
-          sizer: items
-          queue_size: 2000000
-          num_consumers: 4
-          batch:
-            flush_timeout: 200ms
-            min_size: 8192
-            max_size: 8192
-            sizer: items
-        endpoint: hub.example.org:443
-        compression: zstd
-        timeout: 15s
-        auth:
-          authenticator: bearertokenauth
-        tls:
-          ca_file: /at/hub-ca.pem
-          cert_file: /at/leaf.pem
-          key_file: /at/leaf.pem
-          reload_interval: 1000ms
-          min_version: "1.3"
-    service:
-      extensions:
-        - health_check
-        - file_storage/queue
-        - file_storage/checkpoints
-        - bearertokenauth
-      pipelines:
-        metrics:
-          receivers:
-            - otlp
-            - host_metrics
-          processors:
-            - memory_limiter
-            - resource/identity
-          exporters:
-            - otlp_grpc/hub
-        logs:
-          receivers:
-            - otlp
-            - file_log
-          processors:
-            - memory_limiter
-            - resource/identity
-          exporters:
-            - otlp_grpc/hub
-        traces:
-          receivers:
-            - otlp
-          processors:
-            - memory_limiter
-            - resource/identity
-          exporters:
-            - otlp_grpc/hub
-      telemetry:
-        resource:
-          service.name: agent
-          service.instance.id: edge-1
-        logs:
-          level: info
-          encoding: console
-        metrics:
-          level: normal
-          readers:
-            - pull:
-                exporter:
-                  prometheus:
-                    host: 127.0.0.1
-                    port: 4
-                    without_type_suffix: true
-                    without_units: true
-            - periodic:
-                interval: 10000
-                exporter:
-                  otlp:
-                    protocol: http/protobuf
-                    endpoint: http://127.0.0.1:2
-    "
-  `)
-})
-
-test('the gateway', () => {
-  expect(toYaml(gateway)).toMatchInlineSnapshot(`
-    "extensions:
-      health_check:
-        endpoint: 127.0.0.1:2
-      file_storage/queue:
-        directory: /at/queue
-        create_directory: true
-        fsync: true
-        timeout: 10s
-        recreate: true
-        compaction:
-          on_start: true
-          on_rebound: true
-          directory: /at/queue
-          cleanup_on_start: true
-      oidc:
-        providers:
-          - issuer_url: lkeobs:hub
-            audience: lkeobs:hub:gateway
-            public_keys_file: /at/edges.jwks
-    receivers:
-      otlp:
-        protocols:
-          grpc:
-            endpoint: 0.0.0.0:443
-            max_recv_msg_size_mib: 16
-            auth:
-              authenticator: oidc
-            tls:
-              cert_file: /at/leaf.pem
-              key_file: /at/leaf.pem
-              reload_interval: 1000ms
-              client_ca_file: /at/clients.pem
-              client_ca_file_reload: true
-              min_version: "1.3"
-            keepalive:
-              server_parameters:
-                max_connection_age: 18000ms
-                max_connection_age_grace: 10s
-                time: 30s
-                timeout: 10s
-              enforcement_policy:
-                min_time: 10s
-                permit_without_stream: true
-      otlp/own:
-        protocols:
-          http:
-            endpoint: 127.0.0.1:1
-      otlp/ask:
-        protocols:
-          http:
-            endpoint: 127.0.0.1:9
-            auth:
-              authenticator: oidc
-    processors:
-      memory_limiter:
-        check_interval: 1s
-        limit_mib: 512
-        spike_limit_mib: 128
-      resource/edge:
-        attributes:
-          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$|^$
-            action: delete
-          - key: lkeobs.edge
-            from_context: auth.subject
-            action: upsert
-          - key: k8s.cluster.name
-            from_context: auth.subject
-            action: upsert
-      attributes/edge:
-        actions:
-          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$
-            action: delete
-      transform/edge:
-        metric_statements:
-          - context: scope
-            statements:
-              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
-        log_statements:
-          - context: scope
-            statements:
-              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
-        trace_statements:
-          - context: scope
-            statements:
-              - delete_matching_keys(scope.attributes, "^(?i:lkeobs[\\\\W_]+edge|k8s[\\\\W_]+cluster[\\\\W_]+name)[\\\\W_]*$|^$")
-      resource/own:
-        attributes:
-          - pattern: ^(?i:lkeobs[\\W_]+edge|k8s[\\W_]+cluster[\\W_]+name)[\\W_]*$|^$
-            action: delete
-          - key: k8s.cluster.name
-            value: hub
-            action: upsert
-    exporters:
-      otlp_http/prometheus:
-        retry_on_failure:
-          enabled: true
-          initial_interval: 1s
-          max_interval: 15s
-          max_elapsed_time: 0
-        sending_queue:
-          enabled: true
-          storage: file_storage/queue
-          sizer: items
-          queue_size: 2000000
-          num_consumers: 1
-          batch:
-            flush_timeout: 200ms
-            min_size: 8192
-            max_size: 8192
-            sizer: items
-        endpoint: http://prometheus/api/v1/otlp
-      otlp_http/loki:
-        retry_on_failure:
-          enabled: true
-          initial_interval: 1s
-          max_interval: 15s
-          max_elapsed_time: 0
-        sending_queue:
-          enabled: true
-          storage: file_storage/queue
-          sizer: items
-          queue_size: 2000000
-          num_consumers: 4
-          batch:
-            flush_timeout: 200ms
-            min_size: 8192
-            max_size: 8192
-            sizer: items
-        endpoint: http://loki/otlp
-      otlp_grpc/tempo:
-        retry_on_failure:
-          enabled: true
-          initial_interval: 1s
-          max_interval: 15s
-          max_elapsed_time: 0
-        sending_queue:
-          enabled: true
-          storage: file_storage/queue
-          sizer: items
-          queue_size: 2000000
-          num_consumers: 4
-          batch:
-            flush_timeout: 200ms
-            min_size: 8192
-            max_size: 8192
-            sizer: items
-        endpoint: tempo:4317
-        tls:
-          insecure: true
-    service:
-      extensions:
-        - health_check
-        - file_storage/queue
-        - oidc
-      pipelines:
-        metrics:
-          receivers:
-            - otlp
-          processors:
-            - memory_limiter
-            - resource/edge
-            - attributes/edge
-            - transform/edge
-          exporters:
-            - otlp_http/prometheus
-        logs:
-          receivers:
-            - otlp
-            - otlp/ask
-          processors:
-            - memory_limiter
-            - resource/edge
-            - attributes/edge
-            - transform/edge
-          exporters:
-            - otlp_http/loki
-        traces:
-          receivers:
-            - otlp
-          processors:
-            - memory_limiter
-            - resource/edge
-            - attributes/edge
-            - transform/edge
-          exporters:
-            - otlp_grpc/tempo
-        metrics/own:
-          receivers:
-            - otlp/own
-          processors:
-            - memory_limiter
-            - resource/own
-          exporters:
-            - otlp_http/prometheus
-      telemetry:
-        resource:
-          service.name: gateway
-          k8s.cluster.name: hub
-        logs:
-          level: info
-          encoding: console
-        metrics:
-          level: normal
-          readers:
-            - pull:
-                exporter:
-                  prometheus:
-                    host: 127.0.0.1
-                    port: 3
-                    without_type_suffix: true
-                    without_units: true
-            - periodic:
-                interval: 10000
-                exporter:
-                  otlp:
-                    protocol: http/protobuf
-                    endpoint: http://127.0.0.1:1
-    "
-  `)
+test.for(all)('%s', ([, config]) => {
+  expect(toYaml(config)).toMatchSnapshot()
 })

@@ -1,4 +1,5 @@
 import {expect, test} from 'vitest'
+import {destinationSinks} from '../../src/collector/destination-sinks.ts'
 import {destinationParts, type DestinationWish, graceMs} from '../../src/collector/destinations.ts'
 
 const wish = (name: string, more: Partial<DestinationWish> = {}): DestinationWish => ({
@@ -7,6 +8,7 @@ const wish = (name: string, more: Partial<DestinationWish> = {}): DestinationWis
   where: {},
   scrub: [],
   queueItems: 5000,
+  queueBytes: {metrics: 1e9, logs: 2e9, traces: 3e9},
   rendered: {exporter: 'splunk_hec', settings: {token: 't'}},
   door: '127.0.0.1:4330',
   closing: false,
@@ -29,7 +31,7 @@ test('a feed drops what a full queue refuses at 65,000 items a second, and not b
   }
   const patienceMs = Number(retry.max_elapsed_time.replace('ms', ''))
   expect(patienceMs).toBeGreaterThan(graceMs + 1000)
-  expect((queue.num_consumers * queue.batch.max_size) / (patienceMs / 1000)).toBeGreaterThan(65_000)
+  expect((queue.num_consumers * 8192) / (patienceMs / 1000)).toBeGreaterThan(65_000)
   expect(queue.storage).toBe('file_storage/queue')
 })
 
@@ -38,11 +40,12 @@ test('a destination has its own queue on disk, with its limit, and tries for eve
   expect(exporters['splunk_hec/corp']).toMatchObject({
     token: 't',
     retry_on_failure: {max_elapsed_time: 0},
-    sending_queue: {queue_size: 5000, storage: 'file_storage/queue', block_on_overflow: false, batch: {min_size: 5000}},
+    sending_queue: {queue_size: 5000, storage: 'file_storage/queue', block_on_overflow: false},
   })
   expect(exporters['splunk_hec/old']).toMatchObject({retry_on_failure: {max_elapsed_time: '3600s'}})
-  // a batch that is larger than the queue would never be sent
-  expect(exporters['splunk_hec/small']).toMatchObject({sending_queue: {batch: {min_size: 1000}}})
+  expect(exporters['splunk_hec/small']).toMatchObject({sending_queue: {queue_size: 1000}})
+  const {exporters: derived} = destinationParts([wish('large', {queueItems: undefined})])
+  expect(derived['splunk_hec/large']).toMatchObject({sending_queue: {queue_size: 8_000_000}})
 })
 
 test('a filter stands before the feed, and a scrub behind the door', () => {
@@ -81,4 +84,37 @@ test('what is counted about traces goes where the traces go, metrics or not', ()
   expect(Object.keys(connectors)).toEqual(['datadog/dd-apm'])
   expect(pipelines['traces/dd']?.exporters).toEqual(['datadog/dd', 'datadog/dd-apm'])
   expect(pipelines['metrics/dd']).toEqual({receivers: ['datadog/dd-apm'], processors: [], exporters: ['datadog/dd']})
+})
+
+test('behind a durable queue a destination is a sink, whose pipelines filter and scrub', () => {
+  const {sinks, pipelines, processors, exporters} = destinationSinks([
+    wish('corp', {signals: ['metrics', 'logs'], where: {edge: ['a']}, scrub: ['email'], maxAgeSeconds: 60}),
+  ])
+  expect(sinks).toEqual({
+    corp: {
+      pipelines: ['metrics/corp', 'logs/corp'],
+      exporter: 'splunk_hec/corp',
+      consumers: 4,
+      on_full: 'drop',
+      max_bytes: {metrics: 1e9, logs: 2e9},
+      max_age: '60s',
+    },
+  })
+  expect(pipelines('durable_queue/stores')['logs/corp']).toEqual({
+    receivers: ['durable_queue/stores'],
+    processors: ['filter/corp', 'transform/corp'],
+    exporters: ['splunk_hec/corp'],
+  })
+  // the hub's own telemetry is in the queue, and of no edge
+  expect(processors['filter/corp']).toMatchObject({
+    error_mode: 'propagate',
+    metrics: {datapoint: ['resource.attributes["lkeobs.edge"] == nil', 'not ((resource.attributes["lkeobs.edge"] == "a"))']},
+  })
+  expect(exporters['splunk_hec/corp']).toEqual({token: 't', sending_queue: {enabled: false}, retry_on_failure: {enabled: false}})
+})
+
+test('a sink that is closing is fed no more, and keeps its pipelines', () => {
+  const {sinks, pipelines} = destinationSinks([wish('corp', {closing: true})])
+  expect(sinks['corp']).toMatchObject({closing: true, pipelines: ['logs/corp']})
+  expect(pipelines('q')['logs/corp']).toEqual({receivers: ['q'], processors: [], exporters: ['splunk_hec/corp']})
 })

@@ -1,8 +1,11 @@
 import {literal} from '../../src/collector/config.ts'
 import {agentConfig} from '../../src/collector/agent.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
+import {agentBudget, gatewayBudget} from '../../src/collector/budget.ts'
+import type {CollectorBuild} from '../../src/collector/build.ts'
 import {agentRelease} from '../../src/components/agent.ts'
 import {certManagerRelease} from '../../src/components/cert-manager.ts'
+import {collectorImage} from '../../src/components/collector.ts'
 import {gatewayRelease} from '../../src/components/gateway.ts'
 import {gpuRelease} from '../../src/components/gpu.ts'
 import {grafanaRelease} from '../../src/components/grafana.ts'
@@ -14,6 +17,8 @@ import {scraperRelease} from '../../src/components/scraper.ts'
 import {secretsOperatorRelease} from '../../src/components/secrets-operator.ts'
 import {tempoRelease} from '../../src/components/tempo.ts'
 import {vaultRelease} from '../../src/components/vault.ts'
+import {newLabFleet} from '../../src/fleet/edit.ts'
+import {parseFleet} from '../../src/fleet/load.ts'
 import {mounts} from '../../src/platforms/kubernetes/names.ts'
 
 /** Text that helm's `tpl` would take for its own, and the collector for an environment variable. */
@@ -21,30 +26,45 @@ const odd = 'a {{ .Values.mode }} "quoted" \'odd\' $${HOME} {{`x`}} #'
 
 const common = {leaf: `${mounts.leaf}/leaf.pem`, host: '0.0.0.0', health: '0.0.0.0:13133', counters: 8888, queue: `${mounts.queue}/queue`}
 
-const gatewayCollector = literal(
-  gatewayConfig({
-    ...common,
-    hub: 'hub',
-    listen: '0.0.0.0:4317',
-    clients: `${mounts.trust}/clients.pem`,
-    asks: {issuer: 'lkeobs:hub', audience: 'lkeobs:hub:gateway', keys: `${mounts.keys}/edges.jwks`, door: '127.0.0.1:4321'},
-    own: '127.0.0.1:4319',
-    stores: {prometheus: 'http://prometheus:9090', loki: 'http://loki:3100', tempo: 'tempo:4317'},
-  }),
-)
+const fleet = parseFleet(newLabFleet({edges: 1}), 'lkeobs.yaml')
+const budget = gatewayBudget(fleet, 10 * 2 ** 30)
+const {late} = budget
+const admin = {endpoint: '127.0.0.1:4322'}
 
-const agentCollector = literal(
-  agentConfig({
-    ...common,
-    edge: odd,
-    gateway: 'hub.example.org:4317',
-    gatewayCa: `${mounts.hubCa}/hub-ca.pem`,
-    credential: `${mounts.credential}/credential.jwt`,
-    grpc: '0.0.0.0:4317',
-    http: '0.0.0.0:4318',
-    logs: ['/var/log/pods/*/*/*.log'],
-  }),
-)
+const gatewayCollector = (build: CollectorBuild) =>
+  literal(
+    gatewayConfig({
+      ...common,
+      build,
+      budget,
+      admin,
+      hub: 'hub',
+      listen: '0.0.0.0:4317',
+      clients: `${mounts.trust}/clients.pem`,
+      asks: {issuer: 'lkeobs:hub', audience: 'lkeobs:hub:gateway', keys: `${mounts.keys}/edges.jwks`, door: '127.0.0.1:4321'},
+      own: '127.0.0.1:4319',
+      stores: {prometheus: 'http://prometheus:9090', loki: 'http://loki:3100', tempo: 'tempo:4317'},
+    }),
+  )
+
+const agentCollector = (build: CollectorBuild) =>
+  literal(
+    agentConfig({
+      ...common,
+      build,
+      queueBytes: agentBudget(fleet),
+      admin,
+      edge: odd,
+      gateway: 'hub.example.org:4317',
+      gatewayCa: `${mounts.hubCa}/hub-ca.pem`,
+      credential: `${mounts.credential}/credential.jwt`,
+      grpc: '0.0.0.0:4317',
+      http: '0.0.0.0:4318',
+      logs: ['/var/log/pods/*/*/*.log'],
+    }),
+  )
+
+const ours = `registry.example/otelcol@sha256:${'a'.repeat(64)}`
 
 const objectStorage = {endpoint: 'us-ord-1.linodeobjects.com', region: 'us-ord', bucket: 'lkeobs', secret: 'object-storage'}
 const storageClass = 'linode-block-storage-retain'
@@ -62,7 +82,13 @@ const vault = {
 }
 
 /** What the collectors are told. */
-export const configs = {gateway: gatewayCollector, agent: agentCollector, scraper: gatewayCollector} as const
+export const configs = {
+  gateway: gatewayCollector('upstream'),
+  agent: agentCollector('upstream'),
+  scraper: gatewayCollector('upstream'),
+} as const
+const image = collectorImage('upstream', undefined)
+const gateways = {replicas: 2, maxReplicas: 5, queueSize: '10Gi'} as const
 
 /** Every release, by what is special about it: as it is usually installed, and with everything it can be told. */
 export const releases: Readonly<Record<string, Release>> = {
@@ -70,26 +96,26 @@ export const releases: Readonly<Record<string, Release>> = {
   'vault-secrets-operator': secretsOperatorRelease(),
   vault: vaultRelease(vault),
   'vault, one node': vaultRelease({...vault, replicas: 1, storageClass}),
-  prometheus: prometheusRelease({size: '20Gi', retentionDays: 15}),
-  'prometheus, storage class': prometheusRelease({size: '20Gi', storageClass, retentionDays: 15}),
-  loki: lokiRelease({size: '20Gi', retentionDays: 15}),
-  'loki, bucket': lokiRelease({size: '10Gi', storageClass, retentionDays: 15, objectStorage}),
-  tempo: tempoRelease({size: '20Gi', retentionDays: 7}),
-  'tempo, bucket': tempoRelease({size: '10Gi', storageClass, retentionDays: 7, objectStorage}),
+  prometheus: prometheusRelease({size: '20Gi', late, retentionDays: 15}),
+  'prometheus, storage class': prometheusRelease({size: '20Gi', storageClass, late, retentionDays: 15}),
+  loki: lokiRelease({size: '20Gi', late, retentionDays: 15}),
+  'loki, bucket': lokiRelease({size: '10Gi', storageClass, late, retentionDays: 15, objectStorage}),
+  tempo: tempoRelease({size: '20Gi', late, retentionDays: 7}),
+  'tempo, bucket': tempoRelease({size: '10Gi', storageClass, late, retentionDays: 7, objectStorage}),
   grafana: grafanaRelease(),
   'grafana, dashboards': grafanaRelease({dashboards: [{title: 'The fleet', configMap: 'dashboards-fleet'}]}),
-  gateway: gatewayRelease({config: gatewayCollector, replicas: 2, maxReplicas: 5, queueSize: '10Gi', leaf: 'secret'}),
-  'gateway, sidecar': gatewayRelease({
-    config: gatewayCollector,
-    replicas: 2,
-    maxReplicas: 5,
-    queueSize: '10Gi',
-    storageClass,
-    leaf: 'sidecar',
+  gateway: gatewayRelease({...gateways, config: configs.gateway, image, leaf: 'secret'}),
+  'gateway, sidecar': gatewayRelease({...gateways, config: configs.gateway, image, storageClass, leaf: 'sidecar'}),
+  'gateway, our build': gatewayRelease({
+    ...gateways,
+    config: gatewayCollector('lkeobs'),
+    image: collectorImage('lkeobs', ours),
+    leaf: 'secret',
   }),
-  agent: agentRelease({config: agentCollector, leaf: 'secret'}),
-  'agent, sidecar': agentRelease({config: agentCollector, leaf: 'sidecar', restartOn: 'PEM'}),
-  scraper: scraperRelease({config: gatewayCollector}),
+  agent: agentRelease({config: configs.agent, image, leaf: 'secret'}),
+  'agent, sidecar': agentRelease({config: configs.agent, image, leaf: 'sidecar', restartOn: 'PEM'}),
+  'agent, our build': agentRelease({config: agentCollector('lkeobs'), image: collectorImage('lkeobs', ours), leaf: 'secret'}),
+  scraper: scraperRelease({config: configs.scraper, image}),
   'opentelemetry-operator': instrumentationRelease(),
   'dcgm-exporter': gpuRelease(),
   'dcgm-exporter, runtime class': gpuRelease({nodeSelector: {gpu: 'yes'}, tolerations: [{operator: 'Exists'}], runtimeClass: 'nvidia'}),

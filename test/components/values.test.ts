@@ -3,6 +3,8 @@ import path from 'node:path'
 import {beforeAll, describe, expect, test} from 'vitest'
 import {parse, parseAllDocuments} from 'yaml'
 import {allCharts, chartOf, imageOf} from '../../src/components/charts.ts'
+import {lateData} from '../../src/collector/budget.ts'
+import {lokiLimits} from '../../src/components/loki.ts'
 import {type ChartName, chartNames, type Release} from '../../src/components/release.ts'
 import {forTpl, shareOf} from '../../src/components/values.ts'
 import {namespaceOf, ports} from '../../src/platforms/kubernetes/names.ts'
@@ -356,7 +358,7 @@ describe.skipIf(noManifests !== undefined)(
 
     test('stores are configured as on every platform', () => {
       const configOf = (key: string, file: string) => parse(found(key, 'ConfigMap', key).data?.[file] ?? '') as Values
-      const loki = render('loki.yaml', {data: '', host: '', http: 0, grpc: 0, grpcAddress: ''})
+      const loki = render('loki.yaml', {data: '', host: '', http: 0, grpc: 0, grpcAddress: '', ...lokiLimits(lateData({outage: '24h', edges: []}))})
       expect(configOf('loki', 'config.yaml')).toMatchObject({
         auth_enabled: false,
         analytics: loki['analytics'],
@@ -366,7 +368,7 @@ describe.skipIf(noManifests !== undefined)(
       expect(configOf('tempo', 'tempo.yaml')).toMatchObject({usage_report: {reporting_enabled: false}})
       const prometheus = configOf('prometheus', 'prometheus.yml')
       expect(prometheus).toMatchObject({
-        storage: {tsdb: {out_of_order_time_window: '2h'}},
+        storage: {tsdb: {out_of_order_time_window: '93600s'}},
         otlp: {keep_identifying_resource_attributes: true},
       })
       expect(prometheus['scrape_configs'] ?? []).toEqual([])

@@ -8,7 +8,7 @@ import {newLabFleet} from '../../src/fleet/edit.ts'
 import {type FakeLetter, fakeQueueAdmins, queueOf} from '../support/fake-queue-admin.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
-const gatewayAt = '127.0.0.1:14337'
+const gatewayAt = '127.0.0.1:14321'
 const agentAt = '127.0.0.1:14406'
 const counters = 'http://127.0.0.1:14302/metrics'
 const agentCounters = 'http://127.0.0.1:14402/metrics'

@@ -51,6 +51,7 @@ const partsOf = (more: object) =>
   destinationParts([
     wishOf(destinationSchema.parse({name: 'dd', datadog: {site: 'datadoghq.eu'}, ...more}), '127.0.0.1:1', {
       secret: () => (name) => `the ${name}`,
+      queueBytes: {metrics: 1e9, logs: 1e9, traces: 1e9},
     }),
   ])
 

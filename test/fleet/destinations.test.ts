@@ -4,7 +4,8 @@ import {withDestination, addEdge, newLabFleet, withoutDestination} from '../../s
 import {parseFleet} from '../../src/fleet/load.ts'
 
 const lab = newLabFleet({edges: 1})
-const withText = (destinations: string) => `${lab}destinations:\n${destinations}`
+// the collector that has an exporter for every kind
+const withText = (destinations: string) => `${lab}collector: {build: upstream}\ndestinations:\n${destinations}`
 const splunk = `splunk: {endpoint: 'https://splunk.example:8088'}`
 const problems = (destinations: string): string => {
   try {
@@ -24,7 +25,7 @@ test('a destination has the settings of its kind, and its usual signals', () => 
     ['splunk', 'splunk_hec/corp', 'logs'],
     ['otlp', 'otlp_http/eu', 'metrics logs traces'],
   ])
-  expect(destinations[0]).toMatchObject({where: {}, scrub: [], queue: {items: 2_000_000}})
+  expect(destinations[0]).toMatchObject({where: {}, scrub: [], queue: {}})
 })
 
 test('those that show a certificate are looked at where they do', async () => {
@@ -148,4 +149,23 @@ describe('edits keep every other byte', () => {
     const json = JSON.stringify({apiVersion: 'lkeobs/v1', fleet: 'f', hub: {name: 'h', platform: {kubernetes: {context: 'c'}}}})
     expect(JSON.parse(withDestination(json, input))).toMatchObject({destinations: [input]})
   })
+})
+
+test('Datadog needs the collector of the publisher', () => {
+  const text = (collector: string, platform = '{local: {ports: 14300}}') =>
+    `apiVersion: lkeobs/v1\nfleet: a\nhub: {name: hub, platform: ${platform}, endpoint: 'a:1'}\n${collector}destinations: [{name: dd, datadog: {}}]\n`
+  const kubernetes = '{kubernetes: {context: hub}}'
+  const image = `collector: {image: 'registry.example/otelcol@sha256:${'0'.repeat(64)}'}\n`
+  expect(() => parseFleet(text(''), 'x')).toThrow('dd needs the collector of the publisher, `collector: {build: upstream}`')
+  expect(() => parseFleet(text(image, kubernetes), 'x')).toThrow('dd needs the collector of the publisher')
+  expect(parseFleet(text('collector: {build: upstream}\n'), 'x').destinations).toHaveLength(1)
+  expect(parseFleet(text('', kubernetes), 'x').destinations).toHaveLength(1)
+})
+
+test('our build runs on Kubernetes from an image, which is named by its digest', () => {
+  const text = (collector: string) =>
+    `apiVersion: lkeobs/v1\nfleet: a\nhub: {name: hub, platform: {kubernetes: {context: hub}}}\ncollector: ${collector}\n`
+  expect(() => parseFleet(text('{build: lkeobs}'), 'x')).toThrow('collector.image: missing')
+  expect(() => parseFleet(text('{image: registry.example/otelcol:latest}'), 'x')).toThrow('expected an image with its digest')
+  expect(() => parseFleet(text(`{build: upstream, image: 'r.example/o@sha256:${'0'.repeat(64)}'}`), 'x')).toThrow('the image of its publisher')
 })

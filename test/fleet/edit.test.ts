@@ -84,7 +84,7 @@ test('everything an edge may have is written, each key on its line', () => {
 test('an edge that does not fit is refused', () => {
   const text = addEdge(hub, edge)
   expect(() => addEdge(text, edge)).toThrow('edges.1.name: edge-9 is the name of another edge (line 8)')
-  expect(() => addEdge(hub, {...edge, platform: {local: {ports: 14_310}}})).toThrow('overlap 14300 to 14320 of hub')
+  expect(() => addEdge(hub, {...edge, platform: {local: {ports: 14_310}}})).toThrow('overlap 14300 to 14321 of hub')
   expect(() => addEdge('- a', edge)).toThrow(LkeobsError)
 })
 

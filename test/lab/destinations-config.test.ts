@@ -5,6 +5,8 @@ import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {promisify} from 'node:util'
 import {expect, onTestFinished, test} from 'vitest'
+import {gatewayBudget} from '../../src/collector/budget.ts'
+import {type CollectorBuild, collectorBuilds} from '../../src/collector/build.ts'
 import {literal} from '../../src/collector/config.ts'
 import {scrub} from '../../src/collector/scrub.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
@@ -25,9 +27,13 @@ destinations:
 `
 
 /** The gateway of a fleet with these destinations. */
-const gatewayOf = (destinations: string, closing: readonly string[] = []) => {
+const gatewayOf = (destinations: string, closing: readonly string[] = [], build: CollectorBuild = 'lkeobs') => {
   const fleet = parseFleet(head + destinations, 'lkeobs.yaml')
+  const budget = gatewayBudget(fleet)
   return gatewayConfig({
+    build,
+    budget,
+    admin: {endpoint: '127.0.0.1:5'},
     hub: 'hub',
     listen: '127.0.0.1:1',
     leaf: '/at/leaf.pem',
@@ -39,7 +45,11 @@ const gatewayOf = (destinations: string, closing: readonly string[] = []) => {
     queue: '/at/queue',
     stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
     destinations: fleet.destinations.map((destination, at) =>
-      wishOf(destination, `127.0.0.1:${1000 + at}`, {closing: closing.includes(destination.name), secret: inEnvironment}),
+      wishOf(destination, `127.0.0.1:${1000 + at}`, {
+        closing: closing.includes(destination.name),
+        secret: inEnvironment,
+        queueBytes: budget.destinations[destination.name] ?? budget.bytes,
+      }),
     ),
   })
 }
@@ -61,10 +71,10 @@ const everything = `  - {name: corp, splunk: {endpoint: 'https://splunk.example:
   - {name: plain, otlp: {endpoint: 'http://127.0.0.1:4318/otlp', protocol: http, header: authorization, compression: zstd}, queue: {items: 2000}}
 `
 
-test('the collector takes what destinations become: filters, scrubs, secrets of one and of many lines', async () => {
+test.for(collectorBuilds)('the collector takes what destinations become in the build %s: filters, scrubs, secrets of one and of many lines', async (build) => {
   const {certificate} = await createX509().createCa({commonName: 'other', days: 1, pathLength: 0})
   const withCa = `  - {name: mtls, otlp: {endpoint: 'https://otlp.example:4317', clientCertificate: true, ca: ${JSON.stringify(certificate)}}}\n`
-  const said = await validated(gatewayOf(everything + withCa), {
+  const said = await validated(gatewayOf(everything + withCa, [], build), {
     [variableOf('corp', 'token')]: '0123-4567: #"',
     [variableOf('plain', 'header-value')]: 'Bearer $abc {x}',
     [variableOf('mtls', 'cert')]: certificate,
@@ -72,7 +82,7 @@ test('the collector takes what destinations become: filters, scrubs, secrets of 
   })
   expect(said).toBe('')
   expect(
-    await validated(gatewayOf(everything, ['corp', 'eu']), {
+    await validated(gatewayOf(everything, ['corp', 'eu'], build), {
       [variableOf('corp', 'token')]: 'x',
       [variableOf('plain', 'header-value')]: 'y',
     }),

@@ -2,6 +2,7 @@ import {mkdtemp, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {afterAll, beforeAll, expect, test} from 'vitest'
+import {type CollectorBuild, collectorBuilds} from '../../src/collector/build.ts'
 import {edgeOf, openFleet} from '../../src/clusters.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 import {edgeJoin} from '../../src/plans/edge-join.ts'
@@ -13,11 +14,16 @@ import {toYaml} from '../../src/templates.ts'
 import {createTools} from '../../src/tools/index.ts'
 import {issued, jwks, keysFile} from '../../src/trust/credential.ts'
 
-const text = `apiVersion: lkeobs/v1
+const upstream = `apiVersion: lkeobs/v1
 fleet: acme
 hub: {name: hub, platform: {kubernetes: {context: hub}}, endpoint: 'otlp.hub.example:4317'}
 edges: [{name: edge-1, platform: {kubernetes: {context: edge}}, logs: ['/var/log/app/*.log']}]
 `
+
+const fleetText: Readonly<Record<CollectorBuild, string>> = {
+  upstream,
+  lkeobs: `${upstream}collector: {image: 'registry.example/otelcol@sha256:${'a'.repeat(64)}'}\n`,
+}
 
 let folder: string
 beforeAll(async () => {
@@ -27,7 +33,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, {recursive: true, force: true}))
 
 /** The configuration that a release hands to its collector, by the release's name. */
-const configOf = async (name: string): Promise<object> => {
+const configOf = async (name: string, build: CollectorBuild): Promise<object> => {
+  const text = fleetText[build]
   const tools = renderTools(createTools({yes: true}))
   const fleet = openFleet({fleet: parseFleet(text, 'lkeobs.yaml'), file: path.join(folder, 'lkeobs.yaml'), folder, text}, tools, {
     rendered: true,
@@ -51,9 +58,11 @@ const outsideOfAPod = (config: object): object =>
       .replaceAll('`{{`', ''),
   ) as object
 
-test.for(['gateway', 'agent', 'scraper'])('the collector takes the configuration of the %s on Kubernetes', async (name) => {
+const cases = collectorBuilds.flatMap((build) => ['gateway', 'agent', 'scraper'].map((name) => [name, build] as const))
+
+test.for(cases)('the collector takes the configuration of the %s on Kubernetes, build %s', async ([name, build]) => {
   const file = path.join(folder, `${name}.yaml`)
-  await writeFile(file, toYaml(outsideOfAPod(await configOf(name))))
+  await writeFile(file, toYaml(outsideOfAPod(await configOf(name, build))))
   const pod = {K8S_NODE_NAME: 'node', K8S_NODE_IP: '127.0.0.1', KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: '443'}
   const {shell} = createTools({yes: true})
   await expect(shell.run({file: await programPath('otelcol'), args: ['validate', '--config', file], env: pod})).resolves.toBeDefined()
@@ -61,7 +70,7 @@ test.for(['gateway', 'agent', 'scraper'])('the collector takes the configuration
 
 test('a configuration with a mistake in it is refused', async () => {
   const file = path.join(folder, 'wrong.yaml')
-  const config = JSON.stringify(outsideOfAPod(await configOf('scraper'))).replace('node_conditions_to_report', 'node_conditions')
+  const config = JSON.stringify(outsideOfAPod(await configOf('scraper', 'upstream'))).replace('node_conditions_to_report', 'node_conditions')
   await writeFile(file, config)
   const {shell} = createTools({yes: true})
   const validated = shell.run({

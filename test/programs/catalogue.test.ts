@@ -18,7 +18,7 @@ test.for(wrappers)('the wrapper module of %s is here, with its checksums, and ne
 
 describe.for(programs().map((program) => [program.name, program] as const))('%s', ([, {asks, release, registry, version}]) => {
   test('has every placeholder filled in', () => {
-    expect(JSON.stringify({asks, release, registry})).not.toMatch(/[{](version|os|arch)[}]/)
+    expect(JSON.stringify({asks, release, registry})).not.toMatch(/[{](version|build|sources|os|arch)[}]/)
   })
 
   test('is recognised by its version, and has it in what is fetched or built', () => {
@@ -33,12 +33,12 @@ describe.for(programs().map((program) => [program.name, program] as const))('%s'
   })
 })
 
-test('all but telemetrygen have a release', () => {
+test('all but those that have none, and the one of our own, have a release', () => {
   expect(
     programs()
       .filter(({release}) => !release)
       .map(({name}) => name),
-  ).toEqual(['telemetrygen'])
+  ).toEqual(['otelcol', 'telemetrygen'])
 })
 
 test('a person names programs, or what they are for, or nothing for all', () => {

@@ -31,7 +31,7 @@ const statusOf = async ({gateway, agent, pages = {}, queries = [], log = []}: Sc
   const {tools, files, folder} = fakeWorld()
   if (log.length > 0) files.set(`${folder}/hub/logs/gateway.log`, log.join('\n'))
   const admins = fakeQueueAdmins()
-  if (gateway) admins.add('127.0.0.1:14337', {queues: gateway})
+  if (gateway) admins.add('127.0.0.1:14321', {queues: gateway})
   if (agent) admins.add('127.0.0.1:14406', {queues: agent})
   const http = admins.http({
     async get(url) {

@@ -106,7 +106,7 @@ test('a port names its holder, and ours that runs holds its own', async () => {
   onTestFinished(() => void server.close())
   const {port} = server.address() as AddressInfo
   expect(await processes.holder(port)).toEqual({pid: process.pid, shown: expect.stringMatching(new RegExp(`^\\S.*, pid ${process.pid}$`))})
-  const cluster = {name: 'edge-1', role: 'edge', firstPort: port - 1, stateFolder: '/nowhere'} as const
+  const cluster = {name: 'edge-1', build: 'lkeobs', role: 'edge', firstPort: port - 1, stateFolder: '/nowhere'} as const
   await expect(checkPorts(cluster, ['agent'], {processes}, 'lkeobs.yaml')).rejects.toMatchObject({
     code: 'LKO-3001',
     message: expect.stringMatching(new RegExp(`^Ports? .*${port}.* \\(agent of edge-1\\): held by \\S.*, pid ${process.pid}\\.`)),
@@ -160,7 +160,7 @@ test.for([
 ] as const)('a program that %s is reported with its last lines, at once', async ([, file, words]) => {
   const {folder} = place()
   const tools = {...createTools({yes: true}), program: async () => file}
-  const platform = machineOf({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, tools)
+  const platform = machineOf({name: 'hub', build: 'lkeobs', role: 'hub', firstPort: 15_000, stateFolder: folder}, tools)
   const step = platform.runs({
     name: 'loki',
     title: 'Loki',
@@ -178,7 +178,7 @@ test.for([
 test('a change of what it was started with restarts it, and a dry run only says so', async () => {
   const {folder} = place()
   const tools = {...createTools({yes: true}), program: async () => '/bin/sh'}
-  const cluster = {name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder} as const
+  const cluster = {name: 'hub', build: 'lkeobs', role: 'hub', firstPort: 15_000, stateFolder: folder} as const
   const component = (content: string) => ({
     name: 'loki',
     title: 'Loki',
@@ -216,7 +216,7 @@ test('a change of what it was started with restarts it, and a dry run only says 
 
 test('a log that grew too large is cut short under the program that writes it', async () => {
   const {folder} = place()
-  const platform = machineOf({name: 'hub', role: 'hub', firstPort: 15_000, stateFolder: folder}, createTools({yes: true}))
+  const platform = machineOf({name: 'hub', build: 'lkeobs', role: 'hub', firstPort: 15_000, stateFolder: folder}, createTools({yes: true}))
   const log = path.join(folder, 'hub/logs/loki.log')
   mkdirSync(path.dirname(log), {recursive: true})
   const writer = openSync(log, 'a')

@@ -141,7 +141,7 @@ const ownHop = async (
   world.files.clear()
   const admins = fakeQueueAdmins()
   admins.add('127.0.0.1:14406', {queues: [queueOf('traces', 'hub', 'otlp_grpc/hub', {edge: 'partition', ...agent})]})
-  admins.add('127.0.0.1:14337', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
+  admins.add('127.0.0.1:14321', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
   const {hub, edge} = opened(admins.http())
   return lastHop(hub, edge, 'traces', {agent: undefined, gateway: undefined}, {service: 'lkeobs-canary', run, sinceMs: Date.now() - 5000})
 }
@@ -233,7 +233,7 @@ const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
   return {http, sent, asked}
 }
 const silent = () => undefined
-const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 20) => {
+const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 300) => {
   const {hub, edge} = opened(http)
   return {hub, edges: [edge], signals: wanted, timeoutMs}
 }

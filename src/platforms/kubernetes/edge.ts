@@ -1,14 +1,16 @@
+import {agentBudget} from '../../collector/budget.ts'
 import {agentConfig, type AgentWish, closedAgentConfig} from '../../collector/agent.ts'
 import {type CollectorConfig, literal} from '../../collector/config.ts'
 import {scraperConfig} from '../../collector/scraper.ts'
 import {agentRelease, hubCaFile} from '../../components/agent.ts'
 import {imageOf} from '../../components/charts.ts'
+import {collectorImage} from '../../components/collector.ts'
 import {leafFile} from '../../components/gateway.ts'
 import {gpuRelease} from '../../components/gpu.ts'
 import {instrumentationRelease} from '../../components/instrumentation.ts'
 import {scraperRelease} from '../../components/scraper.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import {type Edge, type KubernetesEdge, leafSecondsOf} from '../../fleet/schema.ts'
+import {buildOf, type Edge, type KubernetesEdge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
@@ -32,12 +34,15 @@ import {postFrom} from './poster.ts'
 /** An edge, on a Kubernetes cluster. */
 export const openKubernetesEdge = (
   file: FleetFile,
-  {name, logs, vault}: Edge,
+  edge: Edge,
   platform: KubernetesEdge,
   hub: Pick<HubCluster, 'endpoint' | 'sealsAt'>,
   tools: Tools,
   ways: Ways,
 ): EdgeCluster => {
+  const {name, logs, vault} = edge
+  const build = buildOf(file.fleet, 'kubernetes')
+  const image = collectorImage(build, file.fleet.collector.image)
   const site = siteOf(file, name, 'edge', platform, tools, ways)
   const leaf = async (): Promise<LeafWish> => ({
     issuePath: 'pki/issue/agent',
@@ -50,6 +55,9 @@ export const openKubernetesEdge = (
   const config = async (make: (wish: AgentWish) => CollectorConfig = agentConfig) =>
     literal(
       make({
+        build,
+        queueBytes: agentBudget(file.fleet, edge),
+        admin: {endpoint: `127.0.0.1:${ports.admin}`},
         edge: name,
         gateway: await hub.endpoint(),
         gatewayCa: `${mounts.hubCa}/${hubCaFile}`,
@@ -109,13 +117,13 @@ export const openKubernetesEdge = (
     agentRuns: (of) => [
       hubCaHanded(of, base),
       released(site, `agent on every node of ${name}`, async () =>
-        agentRelease({config: await config(), restartOn: ways.rendered ? undefined : await readAtStart(of), leaf: leafOf(platform)}),
+        agentRelease({config: await config(), image, restartOn: ways.rendered ? undefined : await readAtStart(of), leaf: leafOf(platform)}),
       ),
       {
         title: `beside the agent on ${name}`,
         concurrency: 3,
         steps: [
-          released(site, `scraper of cluster state and events on ${name}`, () => scraperRelease({config: scraper})),
+          released(site, `scraper of cluster state and events on ${name}`, () => scraperRelease({config: scraper, image})),
           applied(site, `workload on ${name} from which canaries are sent`, 'canary.yaml', canary({tag: imageOf('openbao').tag})),
           gpuExporters(site),
           ...(platform.instrumentation
@@ -132,7 +140,7 @@ export const openKubernetesEdge = (
         ],
       },
     ],
-    ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), leaf: leafOf(platform)})),
+    ...leaving(site, async () => agentRelease({config: await config(closedAgentConfig), image, leaf: leafOf(platform)})),
     // where a Vault agent stands beside the collector, it is looked from there
     diallersSeen: () => (platform.secretsOperator ? [lookersRun(site, 'agent')] : []),
     diallers: async () => diallersOf(site, 'agent', leafOf(platform), portOf(await hub.endpoint())),

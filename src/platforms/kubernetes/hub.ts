@@ -1,17 +1,20 @@
 import {randomBytes} from 'node:crypto'
+import {gatewayBudget} from '../../collector/budget.ts'
 import {literal} from '../../collector/config.ts'
 import {gatewayConfig} from '../../collector/gateway.ts'
+import {collectorImage} from '../../components/collector.ts'
 import {gatewayRelease, leafFile} from '../../components/gateway.ts'
 import {grafanaRelease} from '../../components/grafana.ts'
 import {lokiRelease} from '../../components/loki.ts'
 import {prometheusRelease} from '../../components/prometheus.ts'
 import type {Release} from '../../components/release.ts'
 import {tempoRelease} from '../../components/tempo.ts'
+import {shareOf} from '../../components/values.ts'
 import {kindOf, kinds, shownBy, wishOf} from '../../destinations/index.ts'
 import {environmentFor, inEnvironment, variableOf} from '../../destinations/secrets.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import {type Destination, type KubernetesHub, leafSecondsOf} from '../../fleet/schema.ts'
+import {buildOf, type Destination, type KubernetesHub, leafSecondsOf} from '../../fleet/schema.ts'
 import {Secret} from '../../secret.ts'
 import type {Step} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
@@ -38,6 +41,8 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
   const site = siteOf(file, hub.name, 'hub', platform, tools, ways)
   const {kube} = site
   const {storageClass, grafana, gateway, stores} = platform
+  const build = buildOf(file.fleet, 'kubernetes')
+  const budget = gatewayBudget(file.fleet, shareOf({size: gateway.queue}, 1) * 2 ** 20)
   const disk = {size: stores.size, storageClass}
 
   const endpoint = async (): Promise<string> => {
@@ -66,6 +71,9 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
   const config = (asks: boolean, closing: readonly string[]) =>
     literal(
       gatewayConfig({
+        build,
+        budget,
+        admin: {endpoint: `127.0.0.1:${ports.admin}`},
         hub: hub.name,
         listen: at(ports.otlpGrpc),
         leaf: `${mounts.leaf}/${leafFile}`,
@@ -85,6 +93,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
           wishOf(destination, `127.0.0.1:${doorAt(destination.name)}`, {
             closing: closing.includes(destination.name),
             secret: inEnvironment,
+            queueBytes: budget.destinations[destination.name] ?? budget.bytes,
           }),
         ),
       }),
@@ -148,12 +157,12 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       return {prometheus, loki, tempo}
     },
     storesRun: () => [
-      release('Prometheus', () => prometheusRelease({...disk, retentionDays: stores.retentionDays})),
+      release('Prometheus', () => prometheusRelease({...disk, late: budget.late, retentionDays: stores.retentionDays})),
       release('Loki', () =>
-        lokiRelease({...disk, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'loki')}),
+        lokiRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'loki')}),
       ),
       release('Tempo', () =>
-        tempoRelease({...disk, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'tempo')}),
+        tempoRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'tempo')}),
       ),
       ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
     ],
@@ -166,9 +175,10 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       const pods = await podsOf(site, 'gateway')
       return Promise.all(pods.map(async (pod) => tried(tools.http, await kube.forward({namespace, pod, port: ports.ask}), token)))
     },
-    // whatever its chart has, its image is the publisher's, with all exporters
+    // the publisher's image has all exporters, and ours those of every kind that the fleet file lets it have
     exporters: async () => undefined,
     async door(name) {
+      if (build === 'lkeobs') return undefined
       const [pod = ''] = await podsOf(site, 'gateway')
       return kube.forward({namespace, pod, port: doorAt(name)})
     },
@@ -178,6 +188,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       release('gateway', async () =>
         gatewayRelease({
           // what is rendered is for a fleet that begins
+          image: collectorImage(build, file.fleet.collector.image),
           config: config(ways.rendered === true || (await mayAsk(base.vault)), closing),
           told: destinations.length === 0 ? undefined : await toldOf(base.vault, destinations, ways.rendered === true),
           replicas: gateway.replicas,

@@ -1,20 +1,21 @@
 import path from 'node:path'
+import {agentBudget, gatewayBudget} from '../../collector/budget.ts'
 import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
 import {shownBy, wishOf} from '../../destinations/index.ts'
-import {gateway, leafFile} from '../../components/gateway.ts'
+import {adminTokenFile, gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
 import {tempo} from '../../components/tempo.ts'
 import {vaultNode} from '../../components/vault.ts'
 import type {FleetFile} from '../../fleet/load.ts'
-import {type Edge, leafSecondsOf} from '../../fleet/schema.ts'
+import {buildOf, type Edge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step, Task} from '../../steps/step.ts'
 import {Secret} from '../../secret.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
-import {adminTokenFile, openQueueAdmin} from '../../tools/queue-admin.ts'
+import {openQueueAdmin} from '../../tools/queue-admin.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
@@ -154,6 +155,8 @@ const opened = ({
     log: machine.log,
     counters: (collector) => readCounters(tools.http, `http://${place(collector).address('counters')}/metrics`),
     async queueAdmins() {
+      // the stock collector has no port for it
+      if (cluster.build !== 'lkeobs') return []
       const collector = cluster.role === 'hub' ? 'gateway' : 'agent'
       const token = (await machine.read(collector, adminTokenFile))?.trim()
       const secret = token === undefined || token === '' ? undefined : new Secret(token)
@@ -167,10 +170,13 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
   const {hub} = file.fleet
   const endpoint = hub.endpoint ?? ''
   const {destinations} = file.fleet
+  const build = buildOf(file.fleet, 'local')
+  const budget = gatewayBudget(file.fleet)
   const cluster: LocalCluster = {
     name: hub.name,
     role: 'hub',
     firstPort,
+    build,
     destinations: destinations.length,
     stateFolder: stateFolderOf(file.folder),
   }
@@ -189,18 +195,31 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     file: place('gateway').file(leafFile),
   }
   const door = (name: string) =>
-    place('gateway').address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
+    build === 'lkeobs'
+      ? undefined
+      : place('gateway').address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
   const gatewayThat = (asks: boolean, closing: readonly string[] = []) =>
     gateway(place('gateway'), {
+      build,
+      budget,
       hub: hub.name,
       stores: {...stores, tempo: place('tempo').address('otlp')},
       asks,
       destinations: destinations.map((destination) =>
-        wishOf(destination, door(destination.name), {closing: closing.includes(destination.name), secret: inEnvironment}),
+        wishOf(destination, door(destination.name) ?? '', {
+          closing: closing.includes(destination.name),
+          secret: inEnvironment,
+          queueBytes: budget.destinations[destination.name] ?? budget.bytes,
+        }),
       ),
       ...(destinations.length > 0 && {environment: () => environmentFor(base.vault, destinations)}),
     })
-  const components = [prometheus(place('prometheus')), loki(place('loki')), tempo(place('tempo')), gatewayThat(true)]
+  const components = [
+    prometheus(place('prometheus'), budget.late),
+    loki(place('loki'), budget.late),
+    tempo(place('tempo'), budget.late),
+    gatewayThat(true),
+  ]
   const {runs, ...base} = opened({
     file,
     cluster,
@@ -282,12 +301,14 @@ const eitherStep = (isFirst: () => Promise<boolean>, first: Step, second: Step):
 /** An edge, on this machine. */
 export const openLocalEdge = (
   file: FleetFile,
-  {name, logs, vault}: Edge,
+  edge: Edge,
   firstPort: number,
   above: Pick<HubCluster, 'sealsAt'>,
   tools: Tools,
 ): EdgeCluster => {
-  const cluster: LocalCluster = {name, role: 'edge', firstPort, stateFolder: stateFolderOf(file.folder)}
+  const {name, logs, vault} = edge
+  const build = buildOf(file.fleet, 'local')
+  const cluster: LocalCluster = {name, role: 'edge', firstPort, build, stateFolder: stateFolderOf(file.folder)}
   const machine = machineOf(cluster, tools)
   const {place} = machine
   const leaf: LeafWish = {
@@ -299,7 +320,7 @@ export const openLocalEdge = (
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
-  const wish = {edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
+  const wish = {build, queueBytes: agentBudget(file.fleet, edge), edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
   const component = agent(place('agent'), wish)
   const {runs, ...base} = opened({
     file,

@@ -1,5 +1,6 @@
 import {randomUUID} from 'node:crypto'
 import path from 'node:path'
+import type {CollectorBuild} from '../../collector/build.ts'
 import {LkeobsError} from '../../errors.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {Component} from '../../components/component.ts'
@@ -15,6 +16,7 @@ export type LocalCluster = {
   readonly name: string
   readonly role: 'hub' | 'edge'
   readonly firstPort: number
+  readonly build: CollectorBuild
   /** How many destinations it feeds. */
   readonly destinations?: number
   /** The fleet's state folder; the cluster's own is one below it. */
