@@ -92,7 +92,7 @@ export const catalogue = {
     exit: exit.notReady,
     title: 'The collectors keep no dead letters.',
     why: 'Dead letters are kept by the collector that lkeobs builds. The collectors that were asked answer, and run the stock build (upstream): it has a queue of another kind, in which an item that a store refuses for good is dropped with its whole batch and nothing of it is kept.',
-    fix: 'Set `collector: lkeobs` in the fleet file and run `lkeobs lab up`, or `lkeobs hub upgrade` and `lkeobs edge upgrade`. `lkeobs doctor` lists what the stock build does not promise.',
+    fix: 'Set `collector: {build: lkeobs}` in the fleet file and run `lkeobs lab up`, or `lkeobs hub upgrade` and `lkeobs edge upgrade`. `lkeobs doctor` lists what the stock build does not promise.',
   },
   'LKO-2011': {
     exit: exit.usage,

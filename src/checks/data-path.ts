@@ -52,7 +52,11 @@ const build = async ({dataPath}: Subject): Promise<Verdict> => {
   if (found === 'lkeobs') return ok('the build of lkeobs')
   if (found === 'unknown') return skipped(`its ${component} does not answer, or is not there yet`)
   return warning(
-    ['Its collector is the stock build (upstream), which promises less:', ...weaker.map((promise) => `· ${promise}`), 'To change that, set `collector: {build: lkeobs}` in the fleet file, then:'].join('\n'),
+    [
+      'Its collector is the stock build (upstream), which promises less:',
+      ...weaker.map((promise) => `· ${promise}`),
+      'To change that, set `collector: {build: lkeobs}` in the fleet file, then:',
+    ].join('\n'),
     dataPath.upgrade,
   )
 }

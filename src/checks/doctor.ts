@@ -56,7 +56,10 @@ const dataPathOf = ({file}: Fleet, cluster: Cluster, tools: Tools, site?: Site):
           ? {bytes: quantity(volume), what: 'the volume of a gateway has'}
           : smallestNode(site),
     collector: () => collectorOf(cluster),
-    upgrade: site === undefined ? ['lkeobs lab up'] : ['lkeobs images push', role === 'hub' ? 'lkeobs hub upgrade' : `lkeobs edge upgrade ${name}`],
+    upgrade:
+      site === undefined
+        ? ['lkeobs lab up']
+        : ['lkeobs images push', role === 'hub' ? 'lkeobs hub upgrade' : `lkeobs edge upgrade ${name}`],
   }
 }
 
@@ -94,7 +97,9 @@ export const doctor = async (fleet: Fleet, clusters: readonly Cluster[], tools: 
       const {name, role} = cluster
       const subject = subjects.find(({site}) => site.cluster === name)
       const at = subject ? `context ${subject.site.kube.target.context}` : 'this machine'
-      const checks = subject ? runChecks(kubernetesChecks, subject) : runChecks(localChecks, {cluster, folder: fleet.file.folder, tools, dataPath: dataPathOf(fleet, cluster, tools)})
+      const checks = subject
+        ? runChecks(kubernetesChecks, subject)
+        : runChecks(localChecks, {cluster, folder: fleet.file.folder, tools, dataPath: dataPathOf(fleet, cluster, tools)})
       return {name, role, at, checks: await checks}
     }),
   ])

@@ -32,7 +32,9 @@ const clustersFor = ({hub, edges}: Fleet, edge: string | undefined) => [
 ]
 
 const whyNot = ({build, component, problem}: Collector): string =>
-  build === 'upstream' ? `its ${component} runs the stock collector, which keeps no dead letters` : (problem?.message ?? `its ${component} does not answer`)
+  build === 'upstream'
+    ? `its ${component} runs the stock collector, which keeps no dead letters`
+    : (problem?.message ?? `its ${component} does not answer`)
 
 /** Throws LKO-2010 where all that answer are of the stock build, LKO-2013 where nobody answers. */
 export const reachOf = async (fleet: Fleet, edge?: string): Promise<Reach> => {
@@ -124,7 +126,10 @@ export const selectLetters = async (
   {ids, filter}: Selection,
 ): Promise<{readonly letters: readonly PlacedLetter[]; readonly missing: readonly string[]}> => {
   if (ids.length === 0) return {letters: (await listLetters(reach, filter, Infinity)).letters, missing: []}
-  const found = await atMost(clustersAtOnce, [...new Set(ids)], async (reference) => ({reference, letter: await letterIn(reach, reference)}))
+  const found = await atMost(clustersAtOnce, [...new Set(ids)], async (reference) => ({
+    reference,
+    letter: await letterIn(reach, reference),
+  }))
   const matches = (letter: PlacedLetter) =>
     Object.entries(filter).every(([key, value]) => value === undefined || letter[key as keyof DeadLetterFilter] === value)
   return {

@@ -3,7 +3,11 @@ import type {OpenedDeadLetter} from '../tools/queue-admin.ts'
 import type {PlacedLetter, Reach} from './letters.ts'
 import type {Replayed} from './replay.ts'
 
-const timeOf = (time: string): string => new Date(time).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z')
+const timeOf = (time: string): string =>
+  new Date(time)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z')
 
 /** The id as the other commands take it; with its place where there are dead letters of several collectors. */
 const reference = ({at, id}: PlacedLetter, isOneOfSeveral: boolean): string => printable(isOneOfSeveral ? `${at}/${id}` : id)
@@ -71,7 +75,11 @@ export const selectionText = (letters: readonly PlacedLetter[]): string => {
 export const missingText = (missing: readonly string[]): readonly string[] =>
   missing.map((id) => `${mark.skipped} ${printable(id)}: no dead letter of this id matches; replayed or dropped before, perhaps`)
 
-export const replayedText = ({replayed, stored, deadAgain, waiting}: Replayed, missing: readonly string[], reach: Pick<Reach, 'unreached'>): string =>
+export const replayedText = (
+  {replayed, stored, deadAgain, waiting}: Replayed,
+  missing: readonly string[],
+  reach: Pick<Reach, 'unreached'>,
+): string =>
   [
     replayed === 0
       ? 'Nothing to do: there is no dead letter to replay.'

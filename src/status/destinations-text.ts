@@ -44,7 +44,9 @@ const remarks = (seen: DestinationSeen): readonly string[] => {
     ...(state === 'unknown' ? [`${marks.unknown} ${name}: the gateway has not reported of it within half a minute`] : []),
     ...dropsText(seen).map((drop) => `${marks[state === 'dropping' ? 'dropping' : 'waiting']} ${name}: dropped ${drop}`),
     ...(deadLetters !== null && deadLetters > 0
-      ? [`${marks.waiting} ${name}: ${count(deadLetters, 'dead letter')}${reasonsText === '' ? '' : `; taken out since the gateway started: ${reasonsText}`}`]
+      ? [
+          `${marks.waiting} ${name}: ${count(deadLetters, 'dead letter')}${reasonsText === '' ? '' : `; taken out since the gateway started: ${reasonsText}`}`,
+        ]
       : []),
     ...(lastError
       ? [

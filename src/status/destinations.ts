@@ -231,10 +231,8 @@ export const seenByQueue = (
   series: readonly Series[],
   nowMs: number,
 ): Omit<DestinationSeen, 'dropped' | 'lastError'> | undefined => {
-  const of = (name: string, sink: string | undefined = destination.name) =>
-    series.filter(
-      ({labels}) => labels['__name__'] === `lkeobs_queue_${name}` && (sink === '' || labels['sink'] === sink),
-    )
+  const of = (name: string) =>
+    series.filter(({labels}) => labels['__name__'] === `lkeobs_queue_${name}` && labels['sink'] === destination.name)
   const waiting = of('waiting_items')
   if (waiting.length === 0) return undefined
   const {kind, settings} = kindOf(destination)
@@ -294,7 +292,13 @@ const lastAnswerOf = async (hub: HubCluster, destination: Destination): Promise<
   if (!worst) return null
   const {signal, lastError, headFailingSeconds} = worst
   // when it was told is not known, but that nothing else was told since
-  return {at: new Date().toISOString(), secondsAgo: 0, signal, message: withoutSecrets(lastError), ...(headFailingSeconds > 0 && {failingSeconds: headFailingSeconds})}
+  return {
+    at: new Date().toISOString(),
+    secondsAgo: 0,
+    signal,
+    message: withoutSecrets(lastError),
+    ...(headFailingSeconds > 0 && {failingSeconds: headFailingSeconds}),
+  }
 }
 
 const destinationSeen = async (http: Http, hub: HubCluster, destination: Destination, log: readonly string[]) => {

@@ -209,7 +209,8 @@ const passageOf = (queues: readonly SinkQueue[]): Passage | null => {
 }
 
 /** What an agent calls itself in its queue is of no matter: all of it is its edge's. */
-const ofEdge = (all: CollectorQueues, edge: string): CollectorQueues => together([{...all, queues: all.queues.map((one) => ({...one, edge}))}])
+const ofEdge = (all: CollectorQueues, edge: string): CollectorQueues =>
+  together([{...all, queues: all.queues.map((one) => ({...one, edge}))}])
 
 /** An item of an agent that waits for longer is worth a question to the agent itself. */
 const oldSeconds = 10

@@ -5,7 +5,10 @@ import type {Http} from './http.ts'
 
 const signal = z.enum(['metrics', 'logs', 'traces'])
 const amount = z.number().nonnegative()
-const byReason = z.record(z.string(), amount).nullish().transform((reasons) => reasons ?? {})
+const byReason = z
+  .record(z.string(), amount)
+  .nullish()
+  .transform((reasons) => reasons ?? {})
 
 const edgeSchema = z.object({
   edge: z.string(),
@@ -42,7 +45,10 @@ const stateSchema = z.object({
               deadLetters: z
                 .object({count: amount.default(0), bytes: amount.default(0), maxBytes: amount.default(0), evicted: amount.default(0)})
                 .prefault({}),
-              edges: z.array(edgeSchema).nullish().transform((edges) => edges ?? []),
+              edges: z
+                .array(edgeSchema)
+                .nullish()
+                .transform((edges) => edges ?? []),
             }),
           )
           .nullish()
@@ -68,9 +74,15 @@ const letterSchema = z.object({
 })
 
 const pageSchema = z.object({
-  deadLetters: z.array(letterSchema).nullish().transform((letters) => letters ?? []),
+  deadLetters: z
+    .array(letterSchema)
+    .nullish()
+    .transform((letters) => letters ?? []),
   total: amount,
-  next: z.string().nullish().transform((next) => (next === undefined || next === '' ? null : next)),
+  next: z
+    .string()
+    .nullish()
+    .transform((next) => (next === undefined || next === '' ? null : next)),
 })
 
 /** The queues of one collector process, as it tells them. */
@@ -146,8 +158,7 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
     if (answer === undefined) throw failed('does not answer')
     return answer
   }
-  const refusal = ({status, body}: {readonly status: number; readonly body: string}) =>
-    failed(`refused: ${status} ${errorIn(body)}`)
+  const refusal = ({status, body}: {readonly status: number; readonly body: string}) => failed(`refused: ${status} ${errorIn(body)}`)
   const change = async (what: 'replay' | 'drop', ids: readonly string[]): Promise<number> => {
     const answer = await http.post(`${base}/dead-letters/${what}`, {ids}, {timeoutMs: patientMs, token})
     if (answer === undefined) throw failed('does not answer')
@@ -167,7 +178,9 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
       return parsed(stateSchema, answer.body)
     },
     async deadLetters({limit = 1000, after, ...filter}) {
-      const wanted = Object.entries({...filter, after, limit: String(limit)}).filter((entry): entry is [string, string] => entry[1] !== undefined)
+      const wanted = Object.entries({...filter, after, limit: String(limit)}).filter(
+        (entry): entry is [string, string] => entry[1] !== undefined,
+      )
       const answer = await ask(`dead-letters?${new URLSearchParams(wanted).toString()}`)
       if (answer.status === 410) return undefined
       if (answer.status !== 200) throw refusal(answer)

@@ -37,7 +37,8 @@ test('the stock collector promises less: what, and what changes that', async () 
   const [, stock] = await found({collector: async () => collector('upstream'), upgrade: ['lkeobs images push', 'lkeobs hub upgrade']})
   expect(stock).toMatchObject({state: 'warning', next: ['lkeobs images push', 'lkeobs hub upgrade']})
   const {why} = stock as {readonly why: string}
-  for (const promise of ['costs the batch', 'stops the queue', '400 requests', 'shares', 'collector: {build: lkeobs}']) expect(why).toContain(promise)
+  for (const promise of ['costs the batch', 'stops the queue', '400 requests', 'shares', 'collector: {build: lkeobs}'])
+    expect(why).toContain(promise)
   expect((await found({collector: async () => collector('unknown')}))[1]).toMatchObject({state: 'skipped'})
   const problem = {code: 'LKO-2013', message: 'pod gateway-1 does not answer'}
   expect((await found({collector: async () => collector('lkeobs', problem)}))[1]).toMatchObject({state: 'warning'})

@@ -58,7 +58,10 @@ test('a lab is looked at as one: nothing fails, and what comes next is said once
     ['edge-1', 'edge', 'this machine'],
     ['edge-2', 'edge', 'this machine'],
   ])
-  expect(stripVTControlCharacters(doctorText(report)).split('\n').slice(-2)).toEqual(['3 clusters, 13 checks: 10 so, 3 skipped.', '› lkeobs lab up'])
+  expect(stripVTControlCharacters(doctorText(report)).split('\n').slice(-2)).toEqual([
+    '3 clusters, 13 checks: 10 so, 3 skipped.',
+    '› lkeobs lab up',
+  ])
 })
 
 const kubernetesFleet = `apiVersion: lkeobs/v1

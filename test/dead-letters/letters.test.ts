@@ -147,7 +147,13 @@ describe('replay', () => {
     gateway.refusesAgain = ({id}) => id === 'bad'
     const reach = await reachOf(fleet)
     const {letters} = await selectLetters(reach, {ids: [], filter: {sink: 'loki'}, all: false})
-    expect(await replayLetters(reach, letters, quick)).toEqual({replayed: 1501, stored: 1500, deadAgain: 1, waiting: 0, again: ['bad-again']})
+    expect(await replayLetters(reach, letters, quick)).toEqual({
+      replayed: 1501,
+      stored: 1500,
+      deadAgain: 1,
+      waiting: 0,
+      again: ['bad-again'],
+    })
     expect(gateway.calls.filter((call) => call === 'POST /v1/dead-letters/replay')).toHaveLength(2)
     const again = await replayLetters(reach, letters, quick)
     expect(again).toMatchObject({replayed: 0, stored: 0, deadAgain: 0, waiting: 0})

@@ -87,7 +87,11 @@ describe('a balance', () => {
   })
 
   test('knows what a damaged file or a full queue has cost', () => {
-    const hops = [{...agent, sent: 950, lost: 50}, {...gateway, accepted: 950}, {...loki, sent: 900, dropped: 50}]
+    const hops = [
+      {...agent, sent: 950, lost: 50},
+      {...gateway, accepted: 950},
+      {...loki, sent: 900, dropped: 50},
+    ]
     expect(balanceOf(wish(900, hops))).toMatchObject({
       explained: [
         {where: 'agent edge-1', why: 'lost in damaged files of its queue', items: 50},

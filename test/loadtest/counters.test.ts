@@ -112,7 +112,11 @@ test('hops are told from one another, whatever exporters there are', () => {
 })
 
 test('of a queue of ours its own counters count, not what the exporter behind it says of each try', () => {
-  const of = (name: string, labels: Record<string, string>, value: number) => ({name, labels: {signal: 'logs', edge: 'edge-1', ...labels}, value})
+  const of = (name: string, labels: Record<string, string>, value: number) => ({
+    name,
+    labels: {signal: 'logs', edge: 'edge-1', ...labels},
+    value,
+  })
   const page = (stored: number, tries: number): Counters => [
     {name: 'otelcol_exporter_queue_size', labels: {exporter: 'otlp_http/loki', data_type: 'logs'}, value: 4},
     {name: 'otelcol_exporter_sent_log_records', labels: {exporter: 'otlp_http/loki'}, value: stored},
@@ -151,7 +155,10 @@ test('what a store discarded after it had acknowledged it is added to its hop', 
   const pages = (spans: number): Http => ({
     get: async (url) =>
       url === 'http://tempo/metrics'
-        ? {status: 200, body: `tempo_discarded_spans_total{reason="live_traces_exceeded",tenant="a"} ${spans}\ntempo_discarded_spans_total{reason="x",tenant="b"} 1`}
+        ? {
+            status: 200,
+            body: `tempo_discarded_spans_total{reason="live_traces_exceeded",tenant="a"} ${spans}\ntempo_discarded_spans_total{reason="x",tenant="b"} 1`,
+          }
         : undefined,
     post: async () => undefined,
   })

@@ -63,7 +63,9 @@ describe('status', () => {
     expect(status.edges[0]).toMatchObject({
       ok: true,
       queued: 0,
-      data: {logs: {agent: {accepted: 1000, stored: 1000, waiting: 0}, gateway: {accepted: 1000, stored: 1000, waiting: 0, oldestSeconds: 0}}},
+      data: {
+        logs: {agent: {accepted: 1000, stored: 1000, waiting: 0}, gateway: {accepted: 1000, stored: 1000, waiting: 0, oldestSeconds: 0}},
+      },
     })
     expect(status.hub).toMatchObject({collector: 'lkeobs', queues: [{signal: 'logs', percent: 0.1, fullInWhen: 'outage'}]})
     expect(lines(status)).toContain('✔ edge-1  – – –  4.0s   1,000     1,000   0          0        –       none'.replace('– – –', '✔ ✔ ✔'))
@@ -137,7 +139,9 @@ describe('status', () => {
     const agent = 'otelcol_exporter_queue_size{data_type="logs",exporter="otlp_grpc/hub"} 3'
     const status = await statusOf({pages: {[gatewayPage]: page, [agentPage]: agent}, log: [said(80), said(50), said(20), said(5)]})
     expect(status.hub.collector).toBe('upstream')
-    expect(status.hub.sinks).toMatchObject([{sink: 'loki', edge: null, waiting: 5200, dropped: {refused: 166}, lastError: 'HTTP Status Code 503'}])
+    expect(status.hub.sinks).toMatchObject([
+      {sink: 'loki', edge: null, waiting: 5200, dropped: {refused: 166}, lastError: 'HTTP Status Code 503'},
+    ])
     expect(status.edges[0]).toMatchObject({queued: 3, data: {logs: {gateway: null}}})
     expect(status.attention.map(({level, kind}) => `${level} ${kind}`)).toEqual(['failed stuck', 'failed dropped'])
     expect(status.ok).toBe(false)

@@ -65,7 +65,9 @@ export const fakeQueueAdmins = () => {
   }
   const processes = new Map<string, Process>()
   const edgeOf = (process: Process, letter: FakeLetter) => {
-    const sinks = process.queues.filter(({signal}) => signal === letter.signal).flatMap(({sinks: all}) => all.filter(({name}) => name === letter.sink))
+    const sinks = process.queues
+      .filter(({signal}) => signal === letter.signal)
+      .flatMap(({sinks: all}) => all.filter(({name}) => name === letter.sink))
     return sinks.flatMap(({edges}) => edges.filter(({edge}) => edge === letter.edge))[0]
   }
   const answer = (url: string, shown: string | undefined, body?: object): Answer | undefined => {
@@ -77,13 +79,19 @@ export const fakeQueueAdmins = () => {
     if (pathname === '/v1/state') return json({queues: process.queues})
     if (pathname === '/v1/dead-letters') {
       const matching = process.letters.filter((letter) =>
-        (['signal', 'sink', 'edge', 'reason'] as const).every((key) => searchParams.get(key) === null || searchParams.get(key) === letter[key]),
+        (['signal', 'sink', 'edge', 'reason'] as const).every(
+          (key) => searchParams.get(key) === null || searchParams.get(key) === letter[key],
+        ),
       )
       const after = searchParams.get('after')
       const from = after === null ? 0 : matching.findIndex(({id}) => id === after) + 1
       const page = matching.slice(from, from + Math.min(process.pageSize, Number(searchParams.get('limit') ?? 1000)))
       const isLast = from + page.length >= matching.length
-      return json({deadLetters: page.map(({item: _, ...letter}) => letter), total: matching.length, next: isLast ? null : page.at(-1)?.id})
+      return json({
+        deadLetters: page.map((letter) => ({...letter, item: undefined})),
+        total: matching.length,
+        next: isLast ? null : page.at(-1)?.id,
+      })
     }
     const {ids = []} = (body ?? {}) as {ids?: readonly string[]}
     const chosen = process.letters.filter(({id}) => ids.includes(id))
@@ -94,8 +102,7 @@ export const fakeQueueAdmins = () => {
         const edge = edgeOf(process, letter)
         if (process.holds) {
           if (edge) edge.waitingItems += 1
-        } else if (process.refusesAgain(letter))
-          process.letters.push({...letter, id: `${letter.id}-again`, time: new Date().toISOString()})
+        } else if (process.refusesAgain(letter)) process.letters.push({...letter, id: `${letter.id}-again`, time: new Date().toISOString()})
         else if (edge) edge.stored = (edge.stored ?? 0) + 1
       }
       return json({replayed: chosen.length})
@@ -106,7 +113,10 @@ export const fakeQueueAdmins = () => {
   }
   return {
     /** One more collector process with queues. */
-    add(address: string, {letters = [], queues = [], token}: {letters?: readonly FakeLetter[]; queues?: readonly FakeQueue[]; token?: string} = {}) {
+    add(
+      address: string,
+      {letters = [], queues = [], token}: {letters?: readonly FakeLetter[]; queues?: readonly FakeQueue[]; token?: string} = {},
+    ) {
       const process: Process = {
         letters: [...letters],
         queues: structuredClone([...queues]),

@@ -68,7 +68,11 @@ const hopOf = async ({before, now, logs}: Case) => {
     world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
   const earlier = opened(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}))
   const {hub, edge} = opened(httpOf(now))
-  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), {service: 'lkeobs-canary', run: 'abcd1234', sinceMs: since})
+  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), {
+    service: 'lkeobs-canary',
+    run: 'abcd1234',
+    sinceMs: since,
+  })
 }
 
 test.for([
@@ -130,11 +134,16 @@ test('what was complained about long ago is not the reason', async () => {
   expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items in its queue'})
 })
 
-const run = 'abcd1234'
+const canaryRun = 'abcd1234'
 
 /** Collectors with queues of ours, as a canary sent five seconds ago finds them. */
 const ownHop = async (
-  agent: {readonly waitingItems: number; readonly oldestSeconds?: number; readonly headFailingSeconds?: number; readonly lastError?: string},
+  agent: {
+    readonly waitingItems: number
+    readonly oldestSeconds?: number
+    readonly headFailingSeconds?: number
+    readonly lastError?: string
+  },
   gateway: typeof agent,
   letters: readonly FakeLetter[] = [],
 ) => {
@@ -143,18 +152,24 @@ const ownHop = async (
   admins.add('127.0.0.1:14406', {queues: [queueOf('traces', 'hub', 'otlp_grpc/hub', {edge: 'partition', ...agent})]})
   admins.add('127.0.0.1:14321', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
   const {hub, edge} = opened(admins.http())
-  return lastHop(hub, edge, 'traces', {agent: undefined, gateway: undefined}, {service: 'lkeobs-canary', run, sinceMs: Date.now() - 5000})
+  return lastHop(
+    hub,
+    edge,
+    'traces',
+    {agent: undefined, gateway: undefined},
+    {service: 'lkeobs-canary', run: canaryRun, sinceMs: Date.now() - 5000},
+  )
 }
 const through = {waitingItems: 0}
-const answer = `503 Service Unavailable: ${'the ingester is not ready. '.repeat(20)}`
+const storeAnswer = `503 Service Unavailable: ${'the ingester is not ready. '.repeat(20)}`
 
 describe('behind queues of ours', () => {
   test('a canary that waits behind a stuck head is said to be just that, with the whole answer', async () => {
-    const found = await ownHop(through, {waitingItems: 5201, oldestSeconds: 130, headFailingSeconds: 125, lastError: answer})
+    const found = await ownHop(through, {waitingItems: 5201, oldestSeconds: 130, headFailingSeconds: 125, lastError: storeAnswer})
     expect(found).toEqual({
       hop: 'gateway',
-      reason: `it waits in the queue of traces for tempo in the gateway on hub, behind 5,200 other items, the oldest for 2m10s; its head has been refused by tempo for 2m05s: ${answer}`,
-      waiting: {sink: 'tempo', items: 5201, oldestSeconds: 130, headFailingSeconds: 125, answer},
+      reason: `it waits in the queue of traces for tempo in the gateway on hub, behind 5,200 other items, the oldest for 2m10s; its head has been refused by tempo for 2m05s: ${storeAnswer}`,
+      waiting: {sink: 'tempo', items: 5201, oldestSeconds: 130, headFailingSeconds: 125, answer: storeAnswer},
     })
     expect(await ownHop({waitingItems: 1, oldestSeconds: 5}, through)).toMatchObject({
       hop: 'agent',
@@ -177,7 +192,7 @@ describe('behind queues of ours', () => {
       detail: 'TRACE_TOO_LARGE',
       time: new Date().toISOString(),
       workload: 'lkeobs-canary',
-      item: {resourceSpans: [{run}]},
+      item: {resourceSpans: [{run: canaryRun}]},
     }
     const others = [
       {...letter, id: 'a', item: {resourceSpans: [{run: 'another'}]}},
@@ -205,9 +220,9 @@ describe('behind the stock queue', () => {
   })
 
   test('the answer of the store is told in full', async () => {
-    const logs = {'hub/gateway': [complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/tempo', answer)]}
+    const logs = {'hub/gateway': [complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/tempo', storeAnswer)]}
     const found = await hopOf({now: {...passed, [gatewayCounters]: gatewayPage(103, 7)}, logs})
-    expect(found.reason).toBe(`${answer}; 7 items in its queue`)
+    expect(found.reason).toBe(`${storeAnswer}; 7 items in its queue`)
   })
 })
 
