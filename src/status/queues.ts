@@ -131,6 +131,23 @@ export const together = (all: readonly CollectorQueues[]): CollectorQueues => ({
   ),
 })
 
+/** How many items have left a queue, wherever to. */
+const goneFrom = ({stored, takenOut, dropped}: SinkQueue): number => (stored ?? 0) + totalOf(takenOut) + totalOf(dropped)
+
+/** A store that hangs refuses nothing: a queue out of which nothing went between two looks has not moved since its oldest item came. */
+export const unmoved = (first: CollectorQueues, second: CollectorQueues): CollectorQueues => ({
+  ...second,
+  queues: second.queues.map((now) => {
+    const before = first.queues.find(({signal, sink, edge}) => signal === now.signal && sink === now.sink && edge === now.edge)
+    const hangs = before !== undefined && mayHang(before) && mayHang(now) && goneFrom(before) === goneFrom(now)
+    return hangs ? {...now, headFailingSeconds: now.oldestSeconds ?? 0, lastError: ''} : now
+  }),
+})
+
+/** Whether a queue may hang: its oldest item has waited for longer than a store takes for an answer, and no answer was a no. */
+export const mayHang = ({waiting, oldestSeconds, headFailingSeconds}: SinkQueue): boolean =>
+  waiting > 0 && headFailingSeconds === 0 && (oldestSeconds ?? 0) > 15
+
 /** As the queue administration of a process tells it. */
 export const queuesInState = ({queues}: QueueState): CollectorQueues => ({
   queues: queues.flatMap(({signal, sinks}) =>

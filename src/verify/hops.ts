@@ -99,14 +99,15 @@ const waitingIn = (where: string, signal: Signal, queue: SinkQueue): Pick<LastHo
   const before = waiting - 1
   const behind = before > 0 ? `behind ${grouped(before)} other ${before === 1 ? 'item' : 'items'}` : 'as the only item'
   const oldest = oldestSeconds === null ? '' : `, the oldest for ${duration(oldestSeconds * 1000)}`
-  const answer = lastError === '' ? '' : `: ${lastError}`
+  // what was answered before the head came is another item's
+  const answer = headFailingSeconds > 0 ? lastError : ''
   const head =
     headFailingSeconds > 0
-      ? `; its head has been refused by ${sink} for ${duration(headFailingSeconds * 1000)}${answer}`
-      : `; its head moves${lastError === '' ? '' : `, and ${sink} last answered: ${lastError}`}`
+      ? `; ${sink} has not taken the head of the queue for ${duration(headFailingSeconds * 1000)}${answer === '' ? '' : `: ${answer}`}`
+      : ''
   return {
     reason: `it waits in the queue of ${signal} for ${sink} ${where}, ${behind}${oldest}${head}`,
-    waiting: {sink, items: waiting, oldestSeconds, headFailingSeconds, answer: lastError},
+    waiting: {sink, items: waiting, oldestSeconds, headFailingSeconds, answer},
   }
 }
 

@@ -168,7 +168,7 @@ describe('replay', () => {
     const replayed = await replayLetters(reach, letters, quick)
     expect(replayed).toMatchObject({replayed: 2, stored: 0, waiting: 2})
     expect(stripVTControlCharacters(replayedText(replayed, [], reach))).toBe(
-      '! 2 replayed: 0 stored, 0 dead letters again, 2 still waiting.\n› lkeobs status\n› lkeobs explain LKO-2012',
+      '! 2 replayed: 0 stored, 0 refused again, 2 still waiting.\n› lkeobs status\n› lkeobs explain LKO-2012',
     )
   })
 

@@ -106,6 +106,11 @@ describe('status', () => {
     expect(lines(lost)).toContain('✖ 12 items of logs were lost in damaged queue files of the gateway on hub')
   })
 
+  test('is not ✔ when a store hangs: it refuses nothing, and nothing leaves the queue', async () => {
+    const status = await statusOf({gateway: [lokiOf({waitingItems: 3, oldestSeconds: 32} as object)], agent: [hubOf({})]})
+    expect(status.attention).toMatchObject([{level: 'failed', kind: 'stuck', edge: 'edge-1', sink: 'loki'}])
+  })
+
   test('names dead letters and their reasons, and is ✔ with them', async () => {
     const queue = lokiOf({accepted: 1000, stored: 970, takenOut: {refused: 20, 'too-old': 10}} as object)
     const [sink] = queue.sinks
