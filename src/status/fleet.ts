@@ -14,7 +14,7 @@ import {agentPaces, agentQueues, gatewayPace, noPace, type Pace} from './prometh
 import {
   addReasons,
   type CollectorQueues,
-  isOld,
+  mayHang,
   noQueues,
   queuesInPage,
   queuesInState,
