@@ -88,6 +88,36 @@ export const catalogue = {
     why: 'The work is done, but a store of the hub does not answer or refuses the query, so nobody knows what is in it. That is neither a loss nor proof that there was none.',
     fix: 'Look at the store the message names (`lkeobs lab status` in a lab, on Kubernetes `lkeobs hub status`), then run the command again with proof.',
   },
+  'LKO-2010': {
+    exit: exit.notReady,
+    title: 'The collectors keep no dead letters.',
+    why: 'Dead letters are kept by the collector that lkeobs builds. The collectors that were asked answer, and run the stock build (upstream): it has a queue of another kind, in which an item that a store refuses for good is dropped with its whole batch and nothing of it is kept.',
+    fix: 'Set `collector: {build: lkeobs}` in the fleet file and run `lkeobs lab up`, or `lkeobs hub upgrade` and `lkeobs edge upgrade`. `lkeobs doctor` lists what the stock build does not promise.',
+  },
+  'LKO-2011': {
+    exit: exit.usage,
+    title: 'There is no such dead letter.',
+    why: 'No collector that answers has a dead letter with this id. It was replayed or dropped, it made room for newer ones, or the id is another.',
+    fix: '`lkeobs dead-letters list` shows those there are, with their ids.',
+  },
+  'LKO-2012': {
+    exit: exit.notSettled,
+    title: 'Replayed items still wait.',
+    why: 'The items are in the queue of their sink again, on disk, and were neither stored nor refused within the time. Nothing is lost: they are delivered when the sink takes them.',
+    fix: '`lkeobs status` says why the queue does not move. A longer --timeout waits longer; running the command again replays nothing twice.',
+  },
+  'LKO-2013': {
+    exit: exit.refused,
+    title: "A collector's queue administration does not answer.",
+    why: 'Each collector answers questions about its queues on a port of its loopback, to whoever shows the token in its folder. It did not answer, refused, or answered in a shape that this version of lkeobs does not know.',
+    fix: 'See that the collector runs and is of this version: `lkeobs status`, in a lab `lkeobs lab up`, on Kubernetes `lkeobs hub upgrade` and `lkeobs edge upgrade`.',
+  },
+  'LKO-2014': {
+    exit: exit.usage,
+    title: 'Which dead letters is not said.',
+    why: 'Dead letters are replayed and dropped by id, by what they have in common (edge, signal, sink, reason), or all of them. Nothing was named, or an id is that of several, in the queues of different collectors.',
+    fix: 'Name ids or filters, or say --all. An id of several is named with its place, as `lkeobs dead-letters list` shows it: CLUSTER/PROCESS/ID.',
+  },
   'LKO-3001': {
     exit: exit.notReady,
     title: 'A port is taken.',

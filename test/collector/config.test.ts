@@ -118,7 +118,8 @@ test.for([
     expect(receivers.includes(`durable_queue/${name}`), pipeline).toBe(behind.includes(pipeline))
     if (!behind.includes(pipeline)) expect(to, pipeline).toEqual([`durable_queue/${name}`])
   }
-  for (const sink of Object.values(sinks)) for (const pipeline of sink.pipelines) expect(pipelines[pipeline]?.exporters).toEqual([sink.exporter])
+  for (const sink of Object.values(sinks))
+    for (const pipeline of sink.pipelines) expect(pipelines[pipeline]?.exporters).toEqual([sink.exporter])
 })
 
 test('an agent that is closed takes nothing in, and empties the same queue by the same exporter', () => {

@@ -126,7 +126,13 @@ test.for(cases)('%s, build %s: the largest message of each hop is below what the
     ...tempoParts.map((part) => [`Tempo, ${part}`, 2 * toTempo, numberAt(tempo, part)] as const),
     ['Tempo, a whole trace', 2 * toTempo, numberAt(tempo, 'overrides.defaults.global.max_bytes_per_trace')],
     ...(scraper
-      ? [['scraper → agent', numberAt(scraper.exporters['otlp_grpc/agent'], 'sending_queue.batch.max_size'), grpc(agent, 'otlp/cluster')] as const]
+      ? [
+          [
+            'scraper → agent',
+            numberAt(scraper.exporters['otlp_grpc/agent'], 'sending_queue.batch.max_size'),
+            grpc(agent, 'otlp/cluster'),
+          ] as const,
+        ]
       : []),
   ]
   expect(hops.filter(([, largest, limit]) => largest >= limit)).toEqual([])
@@ -164,5 +170,7 @@ test.for(cases)('%s, build %s: what destinations are sent is below what they tak
   expect(numberAt(otlp, 'sending_queue.batch.max_size')).toBeLessThan(4 * mib)
   expect(numberAt(gateway.exporters['datadog/dd'], 'sending_queue.batch.max_size')).toBeLessThan(3.2e6)
   for (const name of ['corp', 'eu', 'dd'])
-    expect(numberAt(gateway.exporters[`otlp_grpc/${name}-feed`], 'sending_queue.batch.max_size')).toBeLessThan(grpc(gateway, `otlp/${name}`))
+    expect(numberAt(gateway.exporters[`otlp_grpc/${name}-feed`], 'sending_queue.batch.max_size')).toBeLessThan(
+      grpc(gateway, `otlp/${name}`),
+    )
 })
