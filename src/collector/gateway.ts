@@ -187,7 +187,11 @@ export const closedGatewayConfig = ({asks: _, ...wish}: GatewayWish): CollectorC
     service: {
       ...open.service,
       pipelines: Object.fromEntries(closed),
-      telemetry: ownTelemetry({host: wish.host, counters: wish.counters, resource: {'service.name': 'gateway', 'k8s.cluster.name': wish.hub}}),
+      telemetry: ownTelemetry({
+        host: wish.host,
+        counters: wish.counters,
+        resource: {'service.name': 'gateway', 'k8s.cluster.name': wish.hub},
+      }),
     },
   }
 }

@@ -394,6 +394,17 @@ func (s *sink[T]) retryDue(p *part) bool {
 	return true
 }
 
+// loadFactor: an answer that speaks of load (429, ResourceExhausted) may change for as long as the load lasts.
+const loadFactor = 20
+
+// stuckAfter is for how long a single item may fail, while the sink takes others, before it is a dead letter.
+func (s *sink[T]) stuckAfter(v verdict) time.Duration {
+	if v.load {
+		return loadFactor * s.in.cfg.Retry.StuckAfter
+	}
+	return s.in.cfg.Retry.StuckAfter
+}
+
 // retryWaiting sends one item. leave: it is settled; worked: the sink took something else since its last try.
 func (s *sink[T]) retryWaiting(w *waiting) (leave, worked, ok bool) {
 	p := w.j.p
@@ -421,7 +432,7 @@ func (s *sink[T]) retryWaiting(w *waiting) (leave, worked, ok bool) {
 		return letter("refused")
 	case v.class == retryable && worked && s.isLearned(text, now):
 		return letter("stuck")
-	case v.class == retryable && worked && w.tries >= triesBeforeHalving && now.Sub(w.first) >= s.in.cfg.Retry.StuckAfter:
+	case v.class == retryable && worked && w.tries >= triesBeforeHalving && now.Sub(w.first) >= s.stuckAfter(v):
 		if !v.bare && !v.load { // a bare status code says nothing of the cause, and load passes
 			s.learn(text, now)
 		}
