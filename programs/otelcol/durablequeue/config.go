@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,6 +81,15 @@ type SinkConfig struct {
 	Consumers int           `mapstructure:"consumers"`
 	InFlight  int           `mapstructure:"in_flight"`
 	Closing   bool          `mapstructure:"closing"`
+	Settle    SettleConfig  `mapstructure:"settle"`
+}
+
+// SettleConfig is for a store that keeps what it took in memory for a while: what it forgets by a restart is sent again.
+type SettleConfig struct {
+	// After this time the store has on disk what it took; 0: at once.
+	After time.Duration `mapstructure:"after"`
+	// StartPage is the URL of a page in Prometheus' text format that has process_start_time_seconds of the store.
+	StartPage string `mapstructure:"start_page"`
 }
 
 func createDefaultConfig() component.Config {
@@ -203,6 +213,12 @@ func (c *Config) Validate() error {
 		}
 		if s.Consumers < 0 || s.Consumers > 64 {
 			fail(key+".consumers", s.Consumers, "must be between 1 and 64")
+		}
+		if s.Settle.After < 0 {
+			fail(key+".settle.after", s.Settle.After, "must not be negative")
+		}
+		if page, err := url.Parse(s.Settle.StartPage); s.Settle.After > 0 && (err != nil || page.Host == "" || page.Scheme != "http" && page.Scheme != "https") {
+			fail(key+".settle.start_page", fmt.Sprintf("%q", s.Settle.StartPage), "must be the URL of the store's metrics")
 		}
 		if s.InFlight < 0 || s.InFlight > 64 {
 			fail(key+".in_flight", s.InFlight, "must be between 1 and 64")

@@ -39,6 +39,8 @@ type sinkQueue interface {
 	Next(context.Context) (*queue.Batch, error)
 	Done(*queue.Batch)
 	Release(*queue.Batch)
+	Hold(*queue.Batch)
+	Reload(*queue.Batch) bool
 	Block(partition string, blocked bool)
 	Stats() []queue.PartitionStats
 	Dropped() map[string]int64
@@ -53,6 +55,8 @@ type sink[T any] struct {
 	rules *rules.Rules
 	next  func(context.Context, T) error
 	agent bool
+	// settling: what the store has taken, and may still forget by a restart.
+	settling settling
 	// waitingItems of a partition's waiting room.
 	waitingItems int
 
@@ -315,7 +319,7 @@ func (s *sink[T]) deliver(b *queue.Batch) {
 		}
 		err := s.next(s.in.sending, data)
 		if err == nil {
-			s.done(b)
+			s.taken(b)
 			s.delivered(j.p, items)
 			return
 		}

@@ -165,6 +165,15 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 			}()
 		}
 	}
+	for _, s := range in.sinks {
+		if s.cfg.Settle.After > 0 {
+			in.workers.Add(1)
+			go func() {
+				defer in.workers.Done()
+				s.settleLoop()
+			}()
+		}
+	}
 	in.workers.Add(1)
 	go func() {
 		defer in.workers.Done()

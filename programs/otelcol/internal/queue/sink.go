@@ -49,6 +49,7 @@ type Batch struct {
 	of       *sinkPartition
 	taken    []takenRecord
 	released bool
+	held     bool
 	done     bool
 }
 
@@ -415,6 +416,9 @@ func (s *Sink) settle(b *Batch) {
 	q.mu.Lock()
 	for _, t := range b.taken {
 		t.segment.flight--
+		if b.held {
+			continue
+		}
 		b.of.waitItems -= int64(t.entry.items)
 		b.of.waitBytes -= int64(t.entry.size)
 		s.waitBytes -= int64(t.entry.size)
@@ -453,6 +457,37 @@ func (s *Sink) Release(b *Batch) {
 	b.released = true
 	b.of.inFlight--
 	s.notify(b.of, q.now().UnixNano())
+}
+
+// Hold takes a batch that was delivered out of what waits, without marking its records: until Done, Reload
+// brings its payload back, and a restart of this process delivers it again.
+func (s *Sink) Hold(b *Batch) {
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b.held || b.done {
+		return
+	}
+	b.held = true
+	b.Payload = nil
+	for _, t := range b.taken {
+		b.of.waitItems -= int64(t.entry.items)
+		b.of.waitBytes -= int64(t.entry.size)
+		s.waitBytes -= int64(t.entry.size)
+	}
+	delete(b.of.batches, b)
+	if !b.released {
+		b.of.inFlight--
+	}
+	b.released = true
+	s.notify(b.of, q.now().UnixNano())
+}
+
+// Reload reads the payload of a held batch again. It returns false when no record of it can be read any more;
+// the batch is done then.
+func (s *Sink) Reload(b *Batch) bool {
+	b.Refs, b.RefItems, b.RefBytes, b.Kinds, b.ReplayOf = nil, nil, nil, nil, nil
+	return s.fill(b)
 }
 
 // Block keeps Next from returning batches of a partition until it is called with false.
