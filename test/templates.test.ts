@@ -21,7 +21,17 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     late: {age: '169h', chunkAge: '50h'},
   },
   'prometheus.yaml': {promoted: ['lkeobs.edge', odd], outOfOrder: '26h'},
-  'tempo.yaml': {data: odd, wal: odd, host: '127.0.0.1', http: 1, grpc: 2, otlp: '127.0.0.1:3', gossip: 0, sizes: {message: 3, messageMib: 4, item: 5, trace: 6}, slack: '26h'},
+  'tempo.yaml': {
+    data: odd,
+    wal: odd,
+    host: '127.0.0.1',
+    http: 1,
+    grpc: 2,
+    otlp: '127.0.0.1:3',
+    gossip: 0,
+    sizes: {message: 3, messageMib: 4, item: 5, trace: 6},
+    slack: '26h',
+  },
   'vault.yaml': {
     node: odd,
     data: '/data',

@@ -84,9 +84,7 @@ export const gatewayBudget = (fleet: BudgetFleet, volumeBytes = Number.POSITIVE_
   const sum = (all: readonly BySignal[]) => perSignal((signal) => all.reduce((total, one) => total + one[signal], 0))
   const most = (all: readonly BySignal[]) => perSignal((signal) => Math.max(0, ...all.map((one) => one[signal])))
   const forDestination = (edge: Edge | undefined, own: string | undefined) => queueBytes(ratesOf(fleet, edge), outageOf(fleet, own))
-  const destinations = fleet.destinations.map(
-    ({name, outage}) => [name, sum(edges.map((edge) => forDestination(edge, outage)))] as const,
-  )
+  const destinations = fleet.destinations.map(({name, outage}) => [name, sum(edges.map((edge) => forDestination(edge, outage)))] as const)
   const stores = edges.map((edge) => agentBudget(fleet, edge))
   const ofEdges = edges.map((edge, at) =>
     sum([stores[at] ?? agentBudget(fleet), most(fleet.destinations.map(({outage}) => forDestination(edge, outage)))]),

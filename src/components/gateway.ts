@@ -32,7 +32,10 @@ export type GatewayProcess = {
   readonly environment?: Component['environment']
 }
 
-export const gateway = (at: Place, {build, budget, hub, stores, asks, closed = false, destinations, environment}: GatewayProcess): Component => ({
+export const gateway = (
+  at: Place,
+  {build, budget, hub, stores, asks, closed = false, destinations, environment}: GatewayProcess,
+): Component => ({
   name: 'gateway',
   title: 'gateway',
   program: 'otelcol',
@@ -95,7 +98,16 @@ const toldValues = ({version}: NonNullable<GatewayReleaseWish['told']>): Record<
 })
 
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
-export const gatewayRelease = ({config, image, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
+export const gatewayRelease = ({
+  config,
+  image,
+  replicas,
+  maxReplicas,
+  storageClass,
+  queueSize,
+  leaf,
+  told,
+}: GatewayReleaseWish): Release => ({
   name: 'gateway',
   title: 'gateway',
   namespace,

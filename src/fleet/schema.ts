@@ -254,7 +254,12 @@ const destinationShape = z.strictObject({
   maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
   queue: z
     .strictObject({
-      items: z.int().min(1000).max(100_000_000).optional().describe('How many items wait for it at most; as many as come in its outage unless given.'),
+      items: z
+        .int()
+        .min(1000)
+        .max(100_000_000)
+        .optional()
+        .describe('How many items wait for it at most; as many as come in its outage unless given.'),
     })
     .prefault({})
     .describe('What waits for it in the gateway, on disk.'),

@@ -167,12 +167,18 @@ const documented = (queue: string): Pair => {
     ...config,
     processors: {...config.processors, batch: {}},
     exporters: Object.fromEntries(
-      Object.entries(config.exporters).map(([name, settings]) => [name, {...settings, sending_queue: {enabled: true, storage: queueStorage}}]),
+      Object.entries(config.exporters).map(([name, settings]) => [
+        name,
+        {...settings, sending_queue: {enabled: true, storage: queueStorage}},
+      ]),
     ),
     service: {
       ...config.service,
       pipelines: Object.fromEntries(
-        Object.entries(config.service.pipelines).map(([name, pipeline]) => [name, {...pipeline, processors: [...pipeline.processors, 'batch']}]),
+        Object.entries(config.service.pipelines).map(([name, pipeline]) => [
+          name,
+          {...pipeline, processors: [...pipeline.processors, 'batch']},
+        ]),
       ),
     },
   })

@@ -358,7 +358,14 @@ describe.skipIf(noManifests !== undefined)(
 
     test('stores are configured as on every platform', () => {
       const configOf = (key: string, file: string) => parse(found(key, 'ConfigMap', key).data?.[file] ?? '') as Values
-      const loki = render('loki.yaml', {data: '', host: '', http: 0, grpc: 0, grpcAddress: '', ...lokiLimits(lateData({outage: '24h', edges: []}))})
+      const loki = render('loki.yaml', {
+        data: '',
+        host: '',
+        http: 0,
+        grpc: 0,
+        grpcAddress: '',
+        ...lokiLimits(lateData({outage: '24h', edges: []})),
+      })
       expect(configOf('loki', 'config.yaml')).toMatchObject({
         auth_enabled: false,
         analytics: loki['analytics'],

@@ -3,7 +3,8 @@ import {destinationParts} from '../../src/collector/destinations.ts'
 import {wishOf} from '../../src/destinations/index.ts'
 import {destinationSchema} from '../../src/fleet/schema.ts'
 
-const wish = (given: object) => wishOf(destinationSchema.parse({name: 'corp', ...given}), '127.0.0.1:1', {
+const wish = (given: object) =>
+  wishOf(destinationSchema.parse({name: 'corp', ...given}), '127.0.0.1:1', {
     secret: () => (name) => name,
     queueBytes: {metrics: 1e9, logs: 1e9, traces: 1e9},
   })

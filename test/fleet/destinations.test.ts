@@ -167,5 +167,7 @@ test('our build runs on Kubernetes from an image, which is named by its digest',
     `apiVersion: lkeobs/v1\nfleet: a\nhub: {name: hub, platform: {kubernetes: {context: hub}}}\ncollector: ${collector}\n`
   expect(() => parseFleet(text('{build: lkeobs}'), 'x')).toThrow('collector.image: missing')
   expect(() => parseFleet(text('{image: registry.example/otelcol:latest}'), 'x')).toThrow('expected an image with its digest')
-  expect(() => parseFleet(text(`{build: upstream, image: 'r.example/o@sha256:${'0'.repeat(64)}'}`), 'x')).toThrow('the image of its publisher')
+  expect(() => parseFleet(text(`{build: upstream, image: 'r.example/o@sha256:${'0'.repeat(64)}'}`), 'x')).toThrow(
+    'the image of its publisher',
+  )
 })

@@ -113,7 +113,11 @@ test.for<readonly [line: number, text: string, wrong: string]>([
   [11, '    vault: {replicas: 3}', '11:13 edges.0.vault.replicas: Unrecognized key: "replicas"; valid here: seal'],
   [11, '    7up: a', '11:5 edges.0.7up: Unrecognized key: "7up"; valid here: name, platform, logs, vault, outage, rates, share'],
   [11, '    "a\\nb": c', '11:5 edges.0."a\\nb": Unrecognized key: "a\\nb"; valid here: name, platform, logs, vault, outage, rates, share'],
-  [11, '    __proto__: {a: 1}', '11:5 edges.0.__proto__: Unrecognized key: "__proto__"; valid here: name, platform, logs, vault, outage, rates, share'],
+  [
+    11,
+    '    __proto__: {a: 1}',
+    '11:5 edges.0.__proto__: Unrecognized key: "__proto__"; valid here: name, platform, logs, vault, outage, rates, share',
+  ],
   [12, '  - name: edge-1', '12:11 edges.1.name: edge-1 is the name of another edge (line 9)'],
   [
     12,

@@ -71,23 +71,26 @@ const everything = `  - {name: corp, splunk: {endpoint: 'https://splunk.example:
   - {name: plain, otlp: {endpoint: 'http://127.0.0.1:4318/otlp', protocol: http, header: authorization, compression: zstd}, queue: {items: 2000}}
 `
 
-test.for(collectorBuilds)('the collector takes what destinations become in the build %s: filters, scrubs, secrets of one and of many lines', async (build) => {
-  const {certificate} = await createX509().createCa({commonName: 'other', days: 1, pathLength: 0})
-  const withCa = `  - {name: mtls, otlp: {endpoint: 'https://otlp.example:4317', clientCertificate: true, ca: ${JSON.stringify(certificate)}}}\n`
-  const said = await validated(gatewayOf(everything + withCa, [], build), {
-    [variableOf('corp', 'token')]: '0123-4567: #"',
-    [variableOf('plain', 'header-value')]: 'Bearer $abc {x}',
-    [variableOf('mtls', 'cert')]: certificate,
-    [variableOf('mtls', 'key')]: 'a\nb: c\n',
-  })
-  expect(said).toBe('')
-  expect(
-    await validated(gatewayOf(everything, ['corp', 'eu'], build), {
-      [variableOf('corp', 'token')]: 'x',
-      [variableOf('plain', 'header-value')]: 'y',
-    }),
-  ).toBe('')
-})
+test.for(collectorBuilds)(
+  'the collector takes what destinations become in the build %s: filters, scrubs, secrets of one and of many lines',
+  async (build) => {
+    const {certificate} = await createX509().createCa({commonName: 'other', days: 1, pathLength: 0})
+    const withCa = `  - {name: mtls, otlp: {endpoint: 'https://otlp.example:4317', clientCertificate: true, ca: ${JSON.stringify(certificate)}}}\n`
+    const said = await validated(gatewayOf(everything + withCa, [], build), {
+      [variableOf('corp', 'token')]: '0123-4567: #"',
+      [variableOf('plain', 'header-value')]: 'Bearer $abc {x}',
+      [variableOf('mtls', 'cert')]: certificate,
+      [variableOf('mtls', 'key')]: 'a\nb: c\n',
+    })
+    expect(said).toBe('')
+    expect(
+      await validated(gatewayOf(everything, ['corp', 'eu'], build), {
+        [variableOf('corp', 'token')]: 'x',
+        [variableOf('plain', 'header-value')]: 'y',
+      }),
+    ).toBe('')
+  },
+)
 
 /** What a collector with this processor makes of log records and spans. */
 const made = async (processor: object, bodies: {readonly logs: object; readonly traces: object}): Promise<string> => {

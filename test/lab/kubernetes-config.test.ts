@@ -70,7 +70,10 @@ test.for(cases)('the collector takes the configuration of the %s on Kubernetes, 
 
 test('a configuration with a mistake in it is refused', async () => {
   const file = path.join(folder, 'wrong.yaml')
-  const config = JSON.stringify(outsideOfAPod(await configOf('scraper', 'upstream'))).replace('node_conditions_to_report', 'node_conditions')
+  const config = JSON.stringify(outsideOfAPod(await configOf('scraper', 'upstream'))).replace(
+    'node_conditions_to_report',
+    'node_conditions',
+  )
   await writeFile(file, config)
   const {shell} = createTools({yes: true})
   const validated = shell.run({

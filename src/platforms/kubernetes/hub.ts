@@ -159,10 +159,20 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     storesRun: () => [
       release('Prometheus', () => prometheusRelease({...disk, late: budget.late, retentionDays: stores.retentionDays})),
       release('Loki', () =>
-        lokiRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'loki')}),
+        lokiRelease({
+          ...disk,
+          late: budget.late,
+          retentionDays: stores.retentionDays,
+          objectStorage: bucketOf(stores.objectStorage, 'loki'),
+        }),
       ),
       release('Tempo', () =>
-        tempoRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'tempo')}),
+        tempoRelease({
+          ...disk,
+          late: budget.late,
+          retentionDays: stores.retentionDays,
+          objectStorage: bucketOf(stores.objectStorage, 'tempo'),
+        }),
       ),
       ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
     ],

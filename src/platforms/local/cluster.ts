@@ -320,7 +320,13 @@ export const openLocalEdge = (
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
-  const wish = {build, queueBytes: agentBudget(file.fleet, edge), edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
+  const wish = {
+    build,
+    queueBytes: agentBudget(file.fleet, edge),
+    edge: name,
+    gateway: file.fleet.hub.endpoint ?? '',
+    logs: [ownLogs, ...logs],
+  }
   const component = agent(place('agent'), wish)
   const {runs, ...base} = opened({
     file,
