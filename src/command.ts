@@ -1,5 +1,6 @@
 import path from 'node:path'
-import {Command, Flags, type Interfaces} from '@oclif/core'
+import {Args, Command, Flags, type Interfaces} from '@oclif/core'
+import {signals} from './collector/config.ts'
 import {exit, LkeobsError, messageOf} from './errors.ts'
 import {bold, count, mark, nextCommands} from './output.ts'
 import type {Fleet} from './clusters.ts'
@@ -93,6 +94,28 @@ export const attemptFlags = {
   }),
   wait: Flags.boolean({description: 'wait for the holders', env: 'LKEOBS_WAIT'}),
 }
+
+/** What dead letters have in common, for the commands about them. */
+export const letterFlags = {
+  edge: Flags.string({description: 'only of this edge', env: 'LKEOBS_DEAD_LETTERS_EDGE', helpValue: 'NAME'}),
+  signal: Flags.option({options: signals, description: 'only of this signal', env: 'LKEOBS_DEAD_LETTERS_SIGNAL'})(),
+  sink: Flags.string({
+    description: 'only for this store or destination: prometheus, loki, tempo, a name; hub is what an agent could not send',
+    env: 'LKEOBS_DEAD_LETTERS_SINK',
+    helpValue: 'NAME',
+  }),
+  reason: Flags.string({description: 'only for this reason', env: 'LKEOBS_DEAD_LETTERS_REASON', helpValue: 'REASON'}),
+}
+
+export const letterArgs = {
+  id: Args.string({description: 'the ids, as dead-letters list shows them', multiple: true}),
+}
+
+/** Which dead letters were named on the command line. */
+export const letterSelection = (
+  ids: readonly string[] | undefined,
+  {edge, signal, sink, reason, all}: Readonly<Record<keyof typeof letterFlags, string | undefined>> & {readonly all: boolean},
+) => ({ids: ids ?? [], filter: {edge, signal, sink, reason}, all})
 
 /** Which lab, for the commands about labs. */
 export const labFlags = {
@@ -226,6 +249,11 @@ export abstract class LkeobsCommand extends Command {
   /** A line on stderr. */
   protected progress(line: string): void {
     process.stderr.write(`${line}\n`)
+  }
+
+  /** What was begun is not over: the answer stands, and the exit code says so. */
+  protected notSettled(): void {
+    process.exitCode = exit.notSettled
   }
 
   /** The check found something: the answer stands, and the exit code says so. */

@@ -39,6 +39,15 @@ export const bytes = (count: number): string => {
   return count < 1e9 ? `${Math.round(count / 1e6)} MB` : `${(count / 1e9).toFixed(1)} GB`
 }
 
+/**
+ * Text of somebody else, as a terminal may show it: whatever would move the cursor, colour, or turn the direction of what follows is
+ * shown as its number. Line breaks stay where `lines` says so.
+ */
+export const printable = (text: string, {lines = false} = {}): string =>
+  text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) =>
+    lines && character === '\n' ? character : `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
+
 // oxlint-disable-next-line no-control-regex -- terminal colour is made of control characters
 const width = (text: string): number => [...text.replace(/\u001B\[[0-9;]*m/g, '')].length
 

@@ -3,7 +3,7 @@ import {readDuration} from '../output.ts'
 import {perSignal, type Signal, signals} from './config.ts'
 
 /** What an item takes in a queue on disk, as OTLP without compression (measured with the load test's items). */
-const itemBytes = {metrics: 90, logs: 250, traces: 300} as const satisfies Record<Signal, number>
+export const itemBytes = {metrics: 90, logs: 250, traces: 300} as const satisfies Record<Signal, number>
 
 /** A queue is never smaller, however little is declared. */
 const leastQueueBytes = 256 * 2 ** 20
@@ -19,9 +19,9 @@ type Edge = Pick<Fleet['edges'][number], 'outage' | 'rates' | 'share'>
 const secondsOf = (duration: string): number => readDuration(duration) ?? 0
 
 /** How long a hub, a store or an edge may be away without a loss. */
-const outageOf = ({outage}: Pick<OfEdges, 'outage'>, own?: string): number => secondsOf(own ?? outage)
+export const outageOf = ({outage}: Pick<OfEdges, 'outage'>, own?: string): number => secondsOf(own ?? outage)
 
-const ratesOf = ({rates}: Pick<OfEdges, 'rates'>, edge: Edge | undefined): BySignal =>
+export const ratesOf = ({rates}: Pick<OfEdges, 'rates'>, edge: Edge | undefined): BySignal =>
   perSignal((signal) => edge?.rates?.[signal] ?? rates[signal])
 
 const queueBytes = (rates: BySignal, seconds: number): BySignal =>

@@ -20,14 +20,19 @@ const storeOf: Readonly<Record<Signal, string>> = {
   traces: 'otlp_grpc/tempo',
 }
 
-type Place = {readonly where: string; readonly why: string; readonly most: number; readonly isWaiting?: true}
+type Place = {readonly where: string; readonly why: string; readonly most: number; readonly isWaiting?: true; readonly isKept?: true}
 
 /** What an exporter says of items that did not arrive; all of them passed it, so each is at most in one of these. */
-const exporterPlaces = (where: string, {failed, enqueueFailed, queued}: Hop): readonly Place[] => [
+const exporterPlaces = (where: string, {failed, enqueueFailed, queued, takenOut, dropped, discarded}: Hop): readonly Place[] => [
+  {where, why: 'taken out alone, and kept as dead letters', most: takenOut ?? 0, isKept: true},
+  {where, why: 'dropped from its queue, which was full or had them for too long', most: dropped ?? 0},
   {where, why: 'its queue was full, so they were dropped', most: enqueueFailed ?? 0},
   {where, why: 'dropped after the other side refused them or retrying ended', most: failed ?? 0},
   {where, why: 'still waiting in its queue', most: queued ?? 0, isWaiting: true},
+  {where, why: 'discarded by the store after it had acknowledged them, as the store counts', most: discarded ?? 0},
 ]
+
+const lostIn = (where: string, {lost}: Hop): Place => ({where, why: 'lost in damaged files of its queue', most: lost ?? 0})
 
 /** What went in and neither came out nor waits, as where a process ended with items that were only in its memory. */
 const vanished = (where: string, into: number | null | undefined, out: readonly (number | null | undefined)[]): readonly Place[] => {
@@ -36,6 +41,9 @@ const vanished = (where: string, into: number | null | undefined, out: readonly 
   return left > 0 ? [{where, why: 'accepted, and neither sent nor dropped nor waiting: it was lost with its process', most: left}] : []
 }
 
+/** What left a queue of ours otherwise than to the next hop. */
+const ownParts = ({takenOut = 0, dropped = 0, lost = 0}: Hop) => [takenOut, dropped, lost]
+
 /** In the order of the way, where items of a signal can have gone. */
 const placesOf = (signal: Signal, hops: readonly Hop[]): readonly Place[] => {
   const own = hops.filter((hop) => hop.signal === signal)
@@ -43,13 +51,21 @@ const placesOf = (signal: Signal, hops: readonly Hop[]): readonly Place[] => {
   const gateway = own.find(({hop}) => hop === 'gateway')
   const store = own.find(({hop, name}) => hop === 'exporter' && name === storeOf[signal])
   return [
-    ...agents.flatMap((agent) => exporterPlaces(`agent ${agent.name}`, agent)),
+    ...agents.flatMap((agent) => [...exporterPlaces(`agent ${agent.name}`, agent), lostIn(`agent ${agent.name}`, agent)]),
+    ...(gateway ? [lostIn(`gateway ${gateway.name}`, gateway)] : []),
     ...(store ? exporterPlaces(store.name, store) : []),
     ...agents.flatMap((agent) =>
-      vanished(`agent ${agent.name}`, agent.accepted, [agent.sent, agent.failed, agent.enqueueFailed, agent.queued]),
+      vanished(`agent ${agent.name}`, agent.accepted, [agent.sent, agent.failed, agent.enqueueFailed, agent.queued, ...ownParts(agent)]),
     ),
     ...(gateway && store
-      ? vanished(`gateway ${gateway.name}`, gateway.accepted, [store.sent, store.failed, store.enqueueFailed, store.queued])
+      ? vanished(`gateway ${gateway.name}`, gateway.accepted, [
+          store.sent,
+          store.failed,
+          store.enqueueFailed,
+          store.queued,
+          ...ownParts(store),
+          gateway.lost ?? 0,
+        ])
       : []),
   ]
 }
@@ -74,15 +90,16 @@ export const balanceOf = ({signal, offered, generated, stored, hops, latencyMs, 
   if (stored === null) return {...known, explained: [], unexplained: null, lost: null}
   let missing = generated - stored
   const explained: Explained[] = []
-  let waiting = 0
-  for (const {where, why, most, isWaiting} of missing > 0 ? placesOf(signal, hops) : []) {
+  let [waiting, kept] = [0, 0]
+  for (const {where, why, most, isWaiting, isKept} of missing > 0 ? placesOf(signal, hops) : []) {
     const items = Math.min(most, missing)
     if (items <= 0) continue
-    explained.push({where, why, items, ...(isWaiting && {isWaiting})})
+    explained.push({where, why, items, ...(isWaiting && {isWaiting}), ...(isKept && {isKept})})
     missing -= items
     if (isWaiting) waiting += items
+    if (isKept) kept += items
   }
-  return {...known, explained, unexplained: missing, lost: Math.max(0, generated - stored) - (isAtRest ? 0 : waiting)}
+  return {...known, explained, unexplained: missing, lost: Math.max(0, generated - stored) - kept - (isAtRest ? 0 : waiting)}
 }
 
 /** null where one is not known. */

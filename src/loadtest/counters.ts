@@ -15,6 +15,28 @@ const exported = {
   enqueueFailed: 'otelcol_exporter_enqueue_failed',
 } as const
 
+/** What the queues of the collector that lkeobs builds count: they take the place of what an exporter behind them says of each try. */
+const queued = {
+  sent: 'lkeobs_queue_stored_items',
+  repaired: 'lkeobs_queue_repaired_items',
+  takenOut: 'lkeobs_queue_taken_out_items',
+  dropped: 'lkeobs_queue_dropped_items',
+} as const
+const queueRefused = 'lkeobs_queue_refused_items'
+const queueLost = 'lkeobs_queue_lost_items'
+const refusedBy = 'refusedBy'
+
+/** The exporter behind a sink: a queue of ours says its size as that of the exporter, by the sink's name at its end. */
+const exporterBySink = (page: Counters): ReadonlyMap<string, string> => {
+  const sinks = new Set(page.flatMap(({name, labels}) => (name.startsWith('lkeobs_queue_') && labels['sink'] ? [labels['sink']] : [])))
+  return new Map(
+    page.flatMap(({name, labels: {exporter = ''}}) => {
+      const sink = exporter.slice(exporter.indexOf('/') + 1)
+      return name === 'otelcol_exporter_queue_size' && sinks.has(sink) ? [[sink, exporter] as const] : []
+    }),
+  )
+}
+
 /** Where generators send: nothing else of the fleet's own comes in by gRPC, neither canaries nor a collector's own telemetry. */
 export const fromGenerators = 'generated'
 
@@ -24,8 +46,18 @@ export const fromGenerators = 'generated'
  */
 const figuresOf = (page: Counters): Figures => {
   const figures = new Map<string, number>()
+  const bySink = exporterBySink(page)
+  const behindQueues = new Set(bySink.values())
   for (const {labels} of page.filter(({name}) => name === 'otelcol_exporter_queue_size'))
-    for (const figure of Object.keys(exported)) figures.set(`${figure} ${labels['data_type']} ${labels['exporter']}`, 0)
+    for (const figure of Object.keys({...exported, ...(behindQueues.has(labels['exporter'] ?? '') && queued)}))
+      figures.set(`${figure} ${labels['data_type']} ${labels['exporter']}`, 0)
+  for (const {name, labels, value} of page) {
+    const exporter = bySink.get(labels['sink'] ?? '')
+    for (const [figure, series] of Object.entries(queued))
+      if (name === series && exporter !== undefined) added(figures, `${figure} ${labels['signal']} ${exporter}`, value)
+    if (name === queueRefused) added(figures, `${refusedBy} ${labels['signal']} ${labels['reason']}`, value)
+    if (name === queueLost) added(figures, `lost ${labels['signal']}`, value)
+  }
   for (const {name, labels, value} of page) {
     for (const signal of signals) {
       for (const [figure, series] of Object.entries(received))
@@ -33,7 +65,8 @@ const figuresOf = (page: Counters): Figures => {
       if (name === `${received.accepted}_${counted[signal]}` && labels['receiver'] === 'otlp' && labels['transport'] === 'grpc')
         added(figures, `${fromGenerators} ${signal}`, value)
       for (const [figure, series] of Object.entries(exported))
-        if (name === `${series}_${counted[signal]}`) added(figures, `${figure} ${signal} ${labels['exporter']}`, value)
+        if (!behindQueues.has(labels['exporter'] ?? '') && name === `${series}_${counted[signal]}`)
+          added(figures, `${figure} ${signal} ${labels['exporter']}`, value)
     }
   }
   return figures
@@ -121,16 +154,41 @@ export const growth = (): Growth => {
 const exportersOf = (collector: Growth, signal: Signal): readonly string[] =>
   collector.queues().flatMap((queue) => (queue.startsWith(`${signal} `) ? [queue.slice(signal.length + 1)] : []))
 
+/** What only a queue of ours counts. */
+const queueFigures = (collector: Growth, signal: Signal, exporter: string): Partial<Hop> =>
+  Object.fromEntries(
+    (['repaired', 'takenOut', 'dropped'] as const).flatMap((figure) => {
+      const items = collector.of(`${figure} ${signal} ${exporter}`)
+      return items === null ? [] : [[figure, items]]
+    }),
+  )
+
+/** What a queue of ours did not take, by reason; and what it lost with a damaged file. */
+const refusals = (collector: Growth, signal: Signal): Partial<Hop> => {
+  const prefix = `${refusedBy} ${signal} `
+  const reasons = collector
+    .figures()
+    .flatMap((figure) =>
+      figure.startsWith(prefix) && (collector.of(figure) ?? 0) > 0
+        ? [[figure.slice(prefix.length), collector.of(figure) ?? 0] as const]
+        : [],
+    )
+  const lost = collector.of(`lost ${signal}`) ?? 0
+  return {...(reasons.length > 0 && {refusedBy: Object.fromEntries(reasons)}), ...(lost > 0 && {lost})}
+}
+
 const exporterFigures = (collector: Growth, signal: Signal, exporter: string) => ({
   sent: collector.of(`sent ${signal} ${exporter}`),
   failed: collector.of(`failed ${signal} ${exporter}`),
   enqueueFailed: collector.of(`enqueueFailed ${signal} ${exporter}`),
   queued: collector.queued(`${signal} ${exporter}`),
+  ...queueFigures(collector, signal, exporter),
 })
 
 const receiverFigures = (collector: Growth, signal: Signal) => ({
   accepted: collector.of(`accepted ${signal}`),
   refused: collector.of(`refused ${signal}`),
+  ...refusals(collector, signal),
 })
 
 const exporterHops = (collector: Growth, signal: Signal, except: string): readonly Hop[] =>

@@ -36,6 +36,18 @@ export type Hop = {
   readonly enqueueFailed?: number | null
   /** Still waiting when the run ended. */
   readonly queued?: number | null
+  /** Changed so that the store takes them, and stored. */
+  readonly repaired?: number | null
+  /** Taken out alone, and kept as dead letters. */
+  readonly takenOut?: number | null
+  /** Dropped from a queue on disk, since it was full or they were too old. */
+  readonly dropped?: number | null
+  /** Lost in damaged files of a queue. */
+  readonly lost?: number | null
+  /** What a queue did not take, by reason; the sender keeps it and sends it again. */
+  readonly refusedBy?: Readonly<Record<string, number>>
+  /** What the store itself says it discarded after it had acknowledged it. */
+  readonly discarded?: number | null
 }
 
 /** A part of the balance: where items went that were generated and are not stored, and where some came from that were not generated. */
@@ -45,6 +57,8 @@ export type Explained = {
   readonly items: number
   /** They may still come. */
   readonly isWaiting?: true
+  /** They are dead letters: not lost, and not stored. */
+  readonly isKept?: true
 }
 
 /** generated = stored + the sum of `explained` + unexplained */

@@ -9,6 +9,7 @@ import type {Tools} from '../tools/index.ts'
 import {newRun} from '../verify/verify.ts'
 import {balanceOf, latencyOf, summed, together} from './balance.ts'
 import type {Measured} from './compare.ts'
+import {readDiscards, withDiscards} from './discards.ts'
 import {fingerprintOf} from './fingerprint.ts'
 import {generatorsOf, type Made, type Source, sourcesOf} from './generators.ts'
 import {keptOf, type Sought} from './kept.ts'
@@ -160,6 +161,7 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
     if (over.aborted) return undefined
 
     await measure.begin()
+    const discardedBefore = await readDiscards(tools.http, stores)
     const warmUpSeconds = measure.elapsed()
     const startedAt = new Date()
     const wanted = signals.filter((signal) => profile.rates[signal] > 0)
@@ -179,7 +181,7 @@ const repeated = async (pass: Pass, named: string, isFirst: boolean): Promise<Re
     await measure.end()
     await canaries.letGo()
     const generated = generatedOf(made, measure)
-    const hops = measure.hops()
+    const hops = withDiscards(measure.hops(), discardedBefore, await readDiscards(tools.http, stores))
     const period = {fromMs: startedAt.getTime() - 2000, toMs: toMs + 2000}
     const stored = await storedOf(pass, {run: named, period, spansPerTrace: profile.spansPerTrace}, generated)
     const balances = perSignal((signal) => {

@@ -31,9 +31,11 @@ const what = (items: number, signal: Signal, generated: number) => `${signal}: $
 const balanced = (signal: Signal, {generated, explained, unexplained, lost, stored}: Balance): readonly Finding[] => {
   const open = Math.max(unexplained ?? 0, 0)
   const known = (lost ?? 0) - open
-  const away = explained.filter(({items}) => items > 0)
+  const kept = explained.filter(({items, isKept}) => items > 0 && isKept)
+  const away = explained.filter(({items, isKept}) => items > 0 && !isKept)
   const parts = away.map(({where, why, items}) => `${away.length === 1 && items === known ? '' : `${grouped(items)} `}at ${where}: ${why}`)
   return [
+    ...kept.map(({where, why, items}) => fail(`${what(items, signal, generated)} not stored, at ${where}: ${why}`)),
     ...(known > 0 ? [fail(`${what(known, signal, generated)} lost ${parts.length > 0 ? parts.join('; ') : 'on the way'}`)] : []),
     ...(open > 0 ? [fail(`${what(open, signal, generated)} lost, and no counter says where`)] : []),
     ...(stored === null ? [inconclusive(`${signal}: how many of ${grouped(generated)} are stored could not be asked`)] : []),
@@ -59,6 +61,19 @@ const offered = (signal: Signal, {generated, offered: wanted}: Balance, {hops, w
       : []),
   ]
 }
+
+/** What was changed on the way, and what a queue sent back: neither is a loss, and both say something of the load or of the shares. */
+const handled = (signal: Signal, {hops}: Repetition): readonly Finding[] =>
+  hops
+    .filter((hop) => hop.signal === signal)
+    .flatMap((hop) => [
+      ...((hop.repaired ?? 0) > 0 ? [told(`${signal}: ${grouped(hop.repaired ?? 0)} repaired before ${hopName(hop)} took them`)] : []),
+      ...(hop.hop === 'gateway'
+        ? Object.entries(hop.refusedBy ?? {}).map(([reason, items]) =>
+            told(`${signal}: ${hopName(hop)} sent ${grouped(items)} back (${reason}), and the agents sent them again`),
+          )
+        : []),
+    ])
 
 /** Every hop, and every counter of it: a missing one is not zero. */
 const counted = (signal: Signal, {hops}: Repetition, edges: readonly string[]): readonly Finding[] => {
@@ -141,6 +156,7 @@ const judged = (repetition: Repetition, edges: readonly string[]): readonly Find
       return [
         ...balanced(signal, balance),
         ...offered(signal, balance, repetition),
+        ...handled(signal, repetition),
         ...counted(signal, repetition, edges),
         ...timely(signal, balance, events.length > 0),
       ]

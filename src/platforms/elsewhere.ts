@@ -54,6 +54,7 @@ export const openHubElsewhere = (file: FleetFile, there: HubElsewhere, tools: To
     inspect: async () => [],
     log: async () => [],
     counters: async () => undefined,
+    queueAdmins: async () => [],
     endpoint: async () => endpoint ?? away(),
     served: awayLater,
     stores: awayLater,

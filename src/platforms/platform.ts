@@ -5,6 +5,7 @@ import type {Secret} from '../secret.ts'
 import type {Task, Tell} from '../steps/step.ts'
 import type {Canary} from '../tools/otlp.ts'
 import type {Generated, Load} from '../tools/telemetrygen.ts'
+import type {QueueAdmin} from '../tools/queue-admin.ts'
 import type {Counters} from '../tools/stores.ts'
 import type {SealStatus, Vault} from '../tools/vault.ts'
 import type {LeafWish} from '../trust/leaf.ts'
@@ -134,6 +135,8 @@ export type Cluster = {
   log(collector: string, lines: number): Promise<readonly string[]>
   /** A collector's own counters, of all its processes that answer; undefined when none does. */
   counters(collector: string): Promise<Counters | undefined>
+  /** The administration of the queues of each of its collector's processes, those that do not answer among them. Good until the command ends. */
+  queueAdmins(): Promise<readonly QueueAdmin[]>
   /** What runs as processes of this machine, in the order in which it starts; left out elsewhere. */
   readonly processes?: readonly Component[]
   /** Where its releases and objects are; left out where there are none. */

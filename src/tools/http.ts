@@ -8,13 +8,13 @@ export type Answer = {readonly status: number; readonly body: string}
 export type PostOptions = {
   readonly timeoutMs?: number
   /** Shown as `Authorization: Bearer …`. */
-  readonly token?: Secret
+  readonly token?: Secret | undefined
 }
 
 export type Http = {
   /** Undefined when nobody answers within the time (default 5 s). */
-  get(url: string, timeoutMs?: number): Promise<Answer | undefined>
-  /** Posts JSON. Undefined when nobody answers within the time. Never used to change the state of a fleet. */
+  get(url: string, timeoutMs?: number, token?: Secret): Promise<Answer | undefined>
+  /** Posts JSON. Undefined when nobody answers within the time. It changes nothing of a fleet but its dead letters. */
   post(url: string, body: object, options?: PostOptions): Promise<Answer | undefined>
 }
 
@@ -52,10 +52,12 @@ const ask = async (url: string, init: RequestInit, timeoutMs = 5000): Promise<An
   }
 }
 
+const shown = (token: Secret | undefined): Record<string, string> => (token ? {authorization: `Bearer ${token.reveal()}`} : {})
+
 export const createHttp = (): Http => ({
-  get: (url, timeoutMs) => ask(url, {}, timeoutMs),
+  get: (url, timeoutMs, token) => ask(url, {headers: shown(token)}, timeoutMs),
   post(url, body, {timeoutMs, token} = {}) {
-    const headers = {'content-type': 'application/json', ...(token && {authorization: `Bearer ${token.reveal()}`})}
+    const headers = {'content-type': 'application/json', ...shown(token)}
     return ask(url, {method: 'POST', headers, body: JSON.stringify(body)}, timeoutMs)
   },
 })

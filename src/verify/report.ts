@@ -1,4 +1,4 @@
-import {count, dim, duration, mark, nextCommands, table} from '../output.ts'
+import {count, dim, duration, mark, nextCommands, printable, table} from '../output.ts'
 import type {CanaryResult, Verification} from './verify.ts'
 
 /** The way of one canary, up to where it ended. */
@@ -10,7 +10,7 @@ const wayOf = ({ok, store, acceptedMs, lastHop}: CanaryResult): string => {
 }
 
 const whyOf = ({lastHop, reason}: CanaryResult): string =>
-  dim(`        ${lastHop === 'none' ? '' : `last counted by the ${lastHop}: `}${reason}`)
+  dim(printable(`        ${lastHop === 'none' ? '' : `last counted by the ${lastHop}: `}${reason}`, {lines: true}))
 
 /** The table people look at: one line a canary, and one more for what is known of a missing one. */
 export const verificationText = ({run, ok, canaries}: Verification): string => {
@@ -25,7 +25,8 @@ export const verificationText = ({run, ok, canaries}: Verification): string => {
   const edges = new Set(canaries.map(({edge}) => edge)).size
   const back = canaries.filter((canary) => canary.ok).length
   const summary = `${count(edges, 'edge')}, ${count(canaries.length, 'canary', 'canaries')}, ${back} read back.   run ${run}`
-  const next = ok ? [] : [nextCommands(['lkeobs status', 'lkeobs explain LKO-2001'])]
+  const letters = canaries.flatMap(({deadLetter}) => (deadLetter === undefined ? [] : [`lkeobs dead-letters show ${deadLetter}`]))
+  const next = ok ? [] : [nextCommands([...letters, 'lkeobs status', 'lkeobs explain LKO-2001'])]
   return [header, ...explained, summary, ...next].join('\n')
 }
 

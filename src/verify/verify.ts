@@ -6,7 +6,7 @@ import {orElse} from '../errors.ts'
 import type {Http} from '../tools/http.ts'
 import type {Canary} from '../tools/otlp.ts'
 import {countLoki, queryPrometheus, readTempo} from '../tools/stores.ts'
-import {lastHop, type Snapshot, snapshot} from './hops.ts'
+import {type LastHop, lastHop, type Snapshot, snapshot} from './hops.ts'
 
 /** What became of one canary. `latencyMs` is from before it was sent until the store returned it. */
 export type CanaryResult = {
@@ -19,6 +19,10 @@ export type CanaryResult = {
   readonly acceptedMs?: number
   readonly lastHop?: string
   readonly reason?: string
+  /** The queue in which it waits. */
+  readonly waiting?: LastHop['waiting']
+  /** The id of the dead letter that it became. */
+  readonly deadLetter?: string
 }
 
 export type Verification = {readonly run: string; readonly ok: boolean; readonly canaries: readonly CanaryResult[]}
@@ -146,6 +150,6 @@ const follow = async ({http, stores, hub, edge, run, timeoutMs, before}: Way, si
   for (const end = started + timeoutMs; Date.now() < end; await sleep(pollMs)) {
     if (await arrived(http, stores, edge.name, canary, run)) return {...known, ok: true, latencyMs: Date.now() - started, acceptedMs}
   }
-  const {hop, reason} = await lastHop(hub, edge, signal, before, started)
-  return {...known, ok: false, acceptedMs, lastHop: hop, reason}
+  const {hop, ...why} = await lastHop(hub, edge, signal, before, {service, run, sinceMs: started})
+  return {...known, ok: false, acceptedMs, lastHop: hop, ...why}
 }

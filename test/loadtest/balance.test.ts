@@ -75,6 +75,32 @@ describe('a balance', () => {
     expect(balanceOf(wish(null))).toMatchObject({stored: null, unexplained: null, lost: null})
   })
 
+  test('knows dead letters: not lost, and not stored', () => {
+    expect(balanceOf(wish(960, [agent, gateway, {...loki, sent: 960, takenOut: 30, dropped: 0, discarded: 10}]))).toMatchObject({
+      explained: [
+        {where: 'otlp_http/loki', why: 'taken out alone, and kept as dead letters', items: 30, isKept: true},
+        {where: 'otlp_http/loki', why: 'discarded by the store after it had acknowledged them, as the store counts', items: 10},
+      ],
+      unexplained: 0,
+      lost: 10,
+    })
+  })
+
+  test('knows what a damaged file or a full queue has cost', () => {
+    const hops = [
+      {...agent, sent: 950, lost: 50},
+      {...gateway, accepted: 950},
+      {...loki, sent: 900, dropped: 50},
+    ]
+    expect(balanceOf(wish(900, hops))).toMatchObject({
+      explained: [
+        {where: 'agent edge-1', why: 'lost in damaged files of its queue', items: 50},
+        {where: 'otlp_http/loki', items: 50},
+      ],
+      lost: 100,
+    })
+  })
+
   test('says so where more is stored than was generated', () => {
     expect(balanceOf(wish(1010))).toMatchObject({unexplained: -10, lost: 0})
   })

@@ -1,5 +1,8 @@
 import {describe, expect, test} from 'vitest'
 import {growth, hopsOf} from '../../src/loadtest/counters.ts'
+import {readDiscards, withDiscards} from '../../src/loadtest/discards.ts'
+import type {Hop} from '../../src/loadtest/result.ts'
+import type {Http} from '../../src/tools/http.ts'
 import {type Counters, processLabel} from '../../src/tools/stores.ts'
 
 type Agent = {
@@ -106,4 +109,65 @@ test('hops are told from one another, whatever exporters there are', () => {
   ])
   expect(hops[0]).toMatchObject({accepted: 3, refused: null, sent: 0, failed: 0, enqueueFailed: 0, queued: 3})
   expect(hops[1]).toEqual({hop: 'gateway', name: 'hub', signal: 'logs', accepted: null, refused: null})
+})
+
+test('of a queue of ours its own counters count, not what the exporter behind it says of each try', () => {
+  const of = (name: string, labels: Record<string, string>, value: number) => ({
+    name,
+    labels: {signal: 'logs', edge: 'edge-1', ...labels},
+    value,
+  })
+  const page = (stored: number, tries: number): Counters => [
+    {name: 'otelcol_exporter_queue_size', labels: {exporter: 'otlp_http/loki', data_type: 'logs'}, value: 4},
+    {name: 'otelcol_exporter_sent_log_records', labels: {exporter: 'otlp_http/loki'}, value: stored},
+    {name: 'otelcol_exporter_send_failed_log_records', labels: {exporter: 'otlp_http/loki'}, value: tries},
+    {name: 'otelcol_receiver_accepted_log_records', labels: {receiver: 'otlp', transport: 'grpc'}, value: 2 * stored},
+    of('lkeobs_queue_waiting_items', {sink: 'loki'}, 4),
+    of('lkeobs_queue_stored_items', {sink: 'loki'}, stored),
+    of('lkeobs_queue_stored_items', {sink: 'loki', edge: 'edge-2'}, stored),
+    of('lkeobs_queue_repaired_items', {sink: 'loki', reason: 'name'}, 7 * (tries / 1000)),
+    ...(tries > 1000 ? [of('lkeobs_queue_taken_out_items', {sink: 'loki', reason: 'refused'}, 3)] : []),
+    of('lkeobs_queue_refused_items', {reason: 'share'}, tries),
+  ]
+  const gateway = growth()
+  gateway.read(page(100, 1000))
+  gateway.begin()
+  gateway.read(page(150, 4000))
+  const hops = hopsOf(new Map(), 'hub', gateway).filter(({signal}) => signal === 'logs')
+  expect(hops).toEqual([
+    {hop: 'gateway', name: 'hub', signal: 'logs', accepted: 100, refused: null, refusedBy: {share: 3000}},
+    {
+      hop: 'exporter',
+      name: 'otlp_http/loki',
+      signal: 'logs',
+      sent: 100,
+      failed: 0,
+      enqueueFailed: 0,
+      queued: 4,
+      repaired: 21,
+      takenOut: 3,
+      dropped: 0,
+    },
+  ])
+})
+
+test('what a store discarded after it had acknowledged it is added to its hop', async () => {
+  const pages = (spans: number): Http => ({
+    get: async (url) =>
+      url === 'http://tempo/metrics'
+        ? {
+            status: 200,
+            body: `tempo_discarded_spans_total{reason="live_traces_exceeded",tenant="a"} ${spans}\ntempo_discarded_spans_total{reason="x",tenant="b"} 1`,
+          }
+        : undefined,
+    post: async () => undefined,
+  })
+  const stores = {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'http://tempo'}
+  const hops: readonly Hop[] = [
+    {hop: 'exporter', name: 'otlp_grpc/tempo', signal: 'traces'},
+    {hop: 'exporter', name: 'otlp_http/loki', signal: 'logs'},
+  ]
+  const [before, after] = [await readDiscards(pages(100), stores), await readDiscards(pages(5100), stores)]
+  expect(withDiscards(hops, before, after)).toEqual([{...hops[0], discarded: 5000}, hops[1]])
+  expect(withDiscards(hops, after, before)).toMatchObject([{discarded: 101}, {}])
 })

@@ -1,5 +1,5 @@
 import {stripVTControlCharacters} from 'node:util'
-import {expect, test} from 'vitest'
+import {describe, expect, test} from 'vitest'
 import {openFleet} from '../../src/clusters.ts'
 import {type Signal, signals} from '../../src/collector/config.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
@@ -7,6 +7,7 @@ import type {Http} from '../../src/tools/http.ts'
 import {lastHop, snapshot} from '../../src/verify/hops.ts'
 import {verificationJunit, verificationText} from '../../src/verify/report.ts'
 import {type Verification, verify} from '../../src/verify/verify.ts'
+import {type FakeLetter, fakeQueueAdmins, queueOf} from '../support/fake-queue-admin.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
 const agentCounters = 'http://127.0.0.1:14402/metrics'
@@ -67,7 +68,11 @@ const hopOf = async ({before, now, logs}: Case) => {
     world.files.set(`${world.folder}/${component.replace('/', '/logs/')}.log`, lines.join('\n'))
   const earlier = opened(httpOf(before ?? {[agentCounters]: agentPage(10, 2), [gatewayCounters]: gatewayPage(100, 3)}))
   const {hub, edge} = opened(httpOf(now))
-  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), since)
+  return lastHop(hub, edge, 'traces', await snapshot(earlier.hub, earlier.edge), {
+    service: 'lkeobs-canary',
+    run: 'abcd1234',
+    sinceMs: since,
+  })
 }
 
 test.for([
@@ -129,6 +134,98 @@ test('what was complained about long ago is not the reason', async () => {
   expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items in its queue'})
 })
 
+const canaryRun = 'abcd1234'
+
+/** Collectors with queues of ours, as a canary sent five seconds ago finds them. */
+const ownHop = async (
+  agent: {
+    readonly waitingItems: number
+    readonly oldestSeconds?: number
+    readonly headFailingSeconds?: number
+    readonly lastError?: string
+  },
+  gateway: typeof agent,
+  letters: readonly FakeLetter[] = [],
+) => {
+  world.files.clear()
+  const admins = fakeQueueAdmins()
+  admins.add('127.0.0.1:14406', {queues: [queueOf('traces', 'hub', 'otlp_grpc/hub', {edge: 'partition', ...agent})]})
+  admins.add('127.0.0.1:14321', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
+  const {hub, edge} = opened(admins.http())
+  return lastHop(
+    hub,
+    edge,
+    'traces',
+    {agent: undefined, gateway: undefined},
+    {service: 'lkeobs-canary', run: canaryRun, sinceMs: Date.now() - 5000},
+  )
+}
+const through = {waitingItems: 0}
+const storeAnswer = `503 Service Unavailable: ${'the ingester is not ready. '.repeat(20)}`
+
+describe('behind queues of ours', () => {
+  test('a canary that waits behind a stuck head is said to be just that, with the whole answer', async () => {
+    const found = await ownHop(through, {waitingItems: 5201, oldestSeconds: 130, headFailingSeconds: 125, lastError: storeAnswer})
+    expect(found).toEqual({
+      hop: 'gateway',
+      reason: `it waits in the queue of traces for tempo in the gateway on hub, behind 5,200 other items, the oldest for 2m10s; tempo has not taken the head of the queue for 2m05s: ${storeAnswer}`,
+      waiting: {sink: 'tempo', items: 5201, oldestSeconds: 130, headFailingSeconds: 125, answer: storeAnswer},
+    })
+    expect(await ownHop({waitingItems: 1, oldestSeconds: 5}, through)).toMatchObject({
+      hop: 'agent',
+      reason: 'it waits in the queue of traces for hub in the agent on edge-1, as the only item, the oldest for 5.0s',
+    })
+  })
+
+  test('what waits since later than the canary is not before it', async () => {
+    const busy = {waitingItems: 900, oldestSeconds: 1}
+    expect(await ownHop(busy, busy)).toEqual({hop: 'gateway', reason: 'tempo has acknowledged it, and does not return it'})
+  })
+
+  test('a canary that became a dead letter is named with its id', async () => {
+    const letter: FakeLetter = {
+      id: '5f1c',
+      signal: 'traces',
+      sink: 'tempo',
+      edge: 'edge-1',
+      reason: 'too-large',
+      detail: 'TRACE_TOO_LARGE',
+      time: new Date().toISOString(),
+      workload: 'lkeobs-canary',
+      item: {resourceSpans: [{run: canaryRun}]},
+    }
+    const others = [
+      {...letter, id: 'a', item: {resourceSpans: [{run: 'another'}]}},
+      {...letter, id: 'b', workload: 'checkout'},
+    ]
+    expect(await ownHop(through, through, [...others, letter])).toEqual({
+      hop: 'gateway',
+      reason: 'it is dead letter 5f1c of the gateway on hub: taken out for tempo, too-large: TRACE_TOO_LARGE',
+      deadLetter: '5f1c',
+    })
+    expect((await ownHop(through, through, others)).deadLetter).toBeUndefined()
+  })
+})
+
+describe('behind the stock queue', () => {
+  const passed = {[agentCounters]: agentPage(13)}
+  const failed = 'otelcol_exporter_send_failed_spans{exporter="otlp_grpc/tempo"} 40'
+
+  test('it is not said to be sent on where items were dropped or wait', async () => {
+    const dropped = {...passed, [gatewayCounters]: `${gatewayPage(104)}\n${failed}`}
+    expect(await hopOf({now: dropped})).toMatchObject({reason: expect.stringMatching(/^it dropped 40 items that tempo refused for good/)})
+    expect(await hopOf({now: {...passed, [gatewayCounters]: gatewayPage(104, 6)}})).toMatchObject({
+      reason: expect.stringMatching(/^it has sent other items on, and 6 items wait in its queue, the canary perhaps among them/),
+    })
+  })
+
+  test('the answer of the store is told in full', async () => {
+    const logs = {'hub/gateway': [complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/tempo', storeAnswer)]}
+    const found = await hopOf({now: {...passed, [gatewayCounters]: gatewayPage(103, 7)}, logs})
+    expect(found.reason).toBe(`${storeAnswer}; 7 items in its queue`)
+  })
+})
+
 /** An agent that takes canaries, and stores that return those of the signals named. */
 const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
   const sent: {readonly url: string; readonly body: object}[] = []
@@ -151,7 +248,7 @@ const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
   return {http, sent, asked}
 }
 const silent = () => undefined
-const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 20) => {
+const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 300) => {
   const {hub, edge} = opened(http)
   return {hub, edges: [edge], signals: wanted, timeoutMs}
 }

@@ -100,7 +100,20 @@ export const balanceTable = (run: Measured): Table => {
   }
 }
 
-const counters = ['accepted', 'refused', 'sent', 'failed', 'enqueueFailed', 'queued'] as const
+const counters = [
+  'accepted',
+  'refused',
+  'sent',
+  'failed',
+  'enqueueFailed',
+  'queued',
+  'repaired',
+  'takenOut',
+  'dropped',
+  'discarded',
+] as const
+
+const ownColumns = {repaired: 'repaired', takenOut: 'taken out', dropped: 'dropped', discarded: 'discarded'} as const
 
 /** A counter over all repetitions: null where one of them could not be read, the last where it is what waits. */
 const summed = (hops: readonly Hop[], counter: (typeof counters)[number]): number | null | undefined => {
@@ -121,13 +134,33 @@ export const hopsTable = ({repetitions}: Measured): Table => {
     const [hop] = hops
     return hop ? [{hop, values: counters.map((counter) => summed(hops, counter))}] : []
   })
+  // the stock collector counts none of these
+  const shown = (Object.keys(ownColumns) as (keyof typeof ownColumns)[]).filter((counter) =>
+    rows.some(({values}) => typeof values[counters.indexOf(counter)] === 'number'),
+  )
+  const isShown = (counter: (typeof counters)[number] | undefined) =>
+    counter !== undefined && (!(counter in ownColumns) || shown.some((one) => one === counter))
   return {
     title: 'Hops',
-    header: ['hop', 'signal', 'accepted', 'refused', 'sent', 'failed', 'queue full', 'waiting'],
-    rows: rows.map(({hop, values}) => [hopName(hop), hop.signal, ...values.map(items)]),
+    header: [
+      'hop',
+      'signal',
+      'accepted',
+      'refused',
+      'sent',
+      'failed',
+      'queue full',
+      'waiting',
+      ...shown.map((counter) => ownColumns[counter]),
+    ],
+    rows: rows.map(({hop, values}) => [
+      hopName(hop),
+      hop.signal,
+      ...values.flatMap((value, at) => (isShown(counters[at]) ? [items(value)] : [])),
+    ]),
     numbers: 2,
-    note: 'Counted by each hop itself from the beginning of the window until all came to rest, what the fleet says of itself among it. Sent: the next hop has answered for it. Refused and queue full: the hop before has it back, and sends it again unless it cannot. Waiting: when the run ended.',
-    bad: badRows(rows, ({values}) => values.includes(null) || (values[3] ?? 0) > 0 || (values[5] ?? 0) > 0),
+    note: `Counted by each hop itself from the beginning of the window until all came to rest, what the fleet says of itself among it. Sent: the next hop has answered for it. Refused and queue full: the hop before has it back, and sends it again unless it cannot. Waiting: when the run ended.${shown.length > 0 ? ' Repaired: changed so that the store takes them. Taken out: kept as dead letters. Dropped: from a full queue, or too old. Discarded: by the store after it had acknowledged them.' : ''}`,
+    bad: badRows(rows, ({values}) => values.includes(null) || [3, 5, 7, 8, 9].some((at) => (values[at] ?? 0) > 0)),
   }
 }
 

@@ -10,6 +10,7 @@ import {plain, type Secret} from '../../secret.ts'
 import type {Task} from '../../steps/step.ts'
 import type {Tools} from '../../tools/index.ts'
 import type {KubeObject} from '../../tools/kube/kube.ts'
+import {openQueueAdmin} from '../../tools/queue-admin.ts'
 import {type Counters, processLabel, readCounters} from '../../tools/stores.ts'
 import {type LeafWish} from '../../trust/leaf.ts'
 import type {Cluster, HubCluster, Seal} from '../platform.ts'
@@ -227,6 +228,15 @@ export const opened = ({
       )
       const answered = pages.filter((page) => page !== undefined)
       return answered.length === 0 ? undefined : answered.flat()
+    },
+    async queueAdmins() {
+      const pods = await podsOf(site, collector)
+      return Promise.all(
+        pods.map(async (pod) => {
+          const address = await kube.forward({namespace: namespaceOf(collector), pod, port: ports.admin})
+          return openQueueAdmin(site.tools.http, {cluster: name, process: pod, address})
+        }),
+      )
     },
   }
 }

@@ -198,7 +198,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       release('gateway', async () =>
         gatewayRelease({
           // what is rendered is for a fleet that begins
-          image: collectorImage(build, file.fleet.collector.image),
+          image: collectorImage(build, file.fleet.collector.image, file.fleet.collector.pullSecret),
           config: config(ways.rendered === true || (await mayAsk(base.vault)), closing),
           told: destinations.length === 0 ? undefined : await toldOf(base.vault, destinations, ways.rendered === true),
           replicas: gateway.replicas,

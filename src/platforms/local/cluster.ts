@@ -6,7 +6,7 @@ import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
 import {shownBy, wishOf} from '../../destinations/index.ts'
 import {storeExporterNames} from '../../collector/gateway.ts'
 import {queuedIn, queuedInAll} from '../../collector/queue.ts'
-import {gateway, leafFile} from '../../components/gateway.ts'
+import {adminTokenFile, gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
 import {tempo} from '../../components/tempo.ts'
@@ -14,8 +14,10 @@ import {vaultNode} from '../../components/vault.ts'
 import type {FleetFile} from '../../fleet/load.ts'
 import {buildOf, type Edge, leafSecondsOf} from '../../fleet/schema.ts'
 import type {Step, Task} from '../../steps/step.ts'
+import {Secret} from '../../secret.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
+import {openQueueAdmin} from '../../tools/queue-admin.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
@@ -155,6 +157,16 @@ const opened = ({
     inspect: () => Promise.all(processes.map((component) => machine.inspect(component))),
     log: machine.log,
     counters: (collector) => readCounters(tools.http, `http://${place(collector).address('counters')}/metrics`),
+    async queueAdmins() {
+      // the stock collector has no port for it
+      if (cluster.build !== 'lkeobs') return []
+      const collector = cluster.role === 'hub' ? 'gateway' : 'agent'
+      const token = (await machine.read(collector, adminTokenFile))?.trim()
+      const secret = token === undefined || token === '' ? undefined : new Secret(token)
+      return [
+        openQueueAdmin(tools.http, {cluster: cluster.name, process: collector, address: place(collector).address('admin'), token: secret}),
+      ]
+    },
   }
 }
 
