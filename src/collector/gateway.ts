@@ -171,8 +171,9 @@ const ownIdentity = (hub: string): Record<string, Settings> => ({
 const nobody = 'otlp/nobody'
 
 /** A gateway of the build upstream that takes nothing in, and sends what the queues of its exporters hold. */
-export const closedGatewayConfig = ({asks: _, ...wish}: GatewayWish): CollectorConfig => {
-  const open = gatewayConfig({...wish, build: 'upstream'})
+export const closedGatewayConfig = (wish: GatewayWish): CollectorConfig => {
+  const {asks: _, ...withoutSenders} = wish
+  const open = gatewayConfig({...withoutSenders, build: 'upstream'})
   const {otlp: _1, 'otlp/own': _2, ...doors} = open.receivers
   const {'metrics/own': _3, ...pipelines} = open.service.pipelines
   const {memory_limiter: _4, 'resource/own': _5, ...processors} = open.processors

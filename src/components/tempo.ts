@@ -8,7 +8,7 @@ import type {Release} from './release.ts'
 import {amended, type Kept, type ObjectStorage, objectStorageKeys, yamlForTpl} from './values.ts'
 
 /** What is the same on every platform. */
-export const tempoLimits = ({tempoSeconds}: Pick<LateData, 'tempoSeconds'>) => ({
+const tempoLimits = ({tempoSeconds}: Pick<LateData, 'tempoSeconds'>) => ({
   sizes: {message: maxStoreBytes, messageMib: maxStoreBytes / 2 ** 20, item: maxItemBytes, trace: maxTraceBytes},
   slack: `${tempoSeconds}s`,
 })

@@ -70,7 +70,7 @@ type Exporter = {
   readonly sending_queue: Readonly<Record<string, unknown>>
   readonly tls?: Readonly<Record<string, unknown>>
 }
-const exporters = ({exporters: all}: CollectorConfig) => Object.values(all) as unknown as readonly Exporter[]
+const exporters = (config: CollectorConfig) => Object.values(config.exporters) as unknown as readonly Exporter[]
 const queueOf = ({connectors = {}}: CollectorConfig, name: string) =>
   connectors[`durable_queue/${name}`] as {
     readonly directory: string
@@ -114,10 +114,11 @@ test.for([
   expect(directory).toBe('/at/queue')
   const {pipelines} = config.service
   const behind = Object.values(sinks).flatMap((sink) => sink.pipelines)
-  for (const [pipeline, {receivers, exporters: to}] of Object.entries(pipelines)) {
+  for (const [pipeline, {receivers}] of Object.entries(pipelines)) {
     expect(receivers.includes(`durable_queue/${name}`), pipeline).toBe(behind.includes(pipeline))
-    if (!behind.includes(pipeline)) expect(to, pipeline).toEqual([`durable_queue/${name}`])
   }
+  const intake = Object.entries(pipelines).filter(([pipeline]) => !behind.includes(pipeline))
+  for (const [pipeline, {exporters: to}] of intake) expect(to, pipeline).toEqual([`durable_queue/${name}`])
   for (const sink of Object.values(sinks))
     for (const pipeline of sink.pipelines) expect(pipelines[pipeline]?.exporters).toEqual([sink.exporter])
 })
@@ -249,8 +250,8 @@ test('an agent does not start without its credential, and shows it with everythi
 })
 
 test('whatever an edge sends says which edge it is of, whatever it said itself', () => {
-  for (const {receivers, processors} of Object.values(agent.service.pipelines))
-    if (!receivers.includes('durable_queue/hub')) expect(processors).toContain('resource/identity')
+  const intake = Object.values(agent.service.pipelines).filter(({receivers}) => !receivers.includes('durable_queue/hub'))
+  for (const {processors} of intake) expect(processors).toContain('resource/identity')
   expect(agent.processors['resource/identity']).toEqual({
     attributes: [
       {key: 'lkeobs.edge', value: 'edge-1', action: 'upsert'},
