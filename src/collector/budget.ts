@@ -135,3 +135,6 @@ export const lateData = (fleet: Pick<OfEdges, 'outage' | 'edges'>): LateData => 
     rules: {metrics: outage + hour, logs},
   }
 }
+
+/** How often Tempo writes down the spans it has in memory. */
+export const tempoSweepSeconds = 5

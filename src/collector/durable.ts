@@ -61,6 +61,8 @@ export type Sink = {
   readonly max_bytes?: Readonly<Partial<Record<Signal, number>>>
   readonly max_age?: string
   readonly closing?: true
+  /** What the store took within this time is sent again when its process was started anew, by what its metrics page says. */
+  readonly settle?: {readonly after: string; readonly start_page: string}
 }
 
 /** A durable queue: a connector that every signal has an instance of, each with a folder of its own. */

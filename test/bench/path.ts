@@ -125,7 +125,7 @@ const rendered = (queue: string, build: CollectorBuild = 'lkeobs'): Pair => {
     host: '127.0.0.1',
     counters: firstPort + 12,
     queue: path.join(folder, `${queue}-gateway`),
-    stores: {prometheus: `http://${at(20)}`, loki: `http://${at(20)}`, tempo: at(21)},
+    stores: {prometheus: `http://${at(20)}`, loki: `http://${at(20)}`, tempo: at(21), tempoHttp: `http://${at(23)}`},
   })
   const {host_metrics: _, ...receivers} = agent.receivers
   const {metrics} = agent.service.pipelines

@@ -48,7 +48,7 @@ const gatewayWish: GatewayWish = {
   host: '127.0.0.1',
   counters: 3,
   queue: '/at/queue',
-  stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
+  stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317', tempoHttp: 'http://tempo:3200'},
 }
 const gateway = gatewayConfig(gatewayWish)
 const upstreamGateway = gatewayConfig({...gatewayWish, build: 'upstream'})
@@ -161,6 +161,30 @@ test('each store has a queue of its own in the build upstream, so that one that 
     ['otlp_http/prometheus', 0],
   ])
   expect(upstreamGateway.exporters['otlp_http/prometheus']?.['sending_queue']).toMatchObject({num_consumers: 1})
+})
+
+test('the exporters by OTLP/HTTP of the build lkeobs see error answers in plain text, and no other exporter asks for that', () => {
+  const base = {
+    signals: ['logs'],
+    where: {},
+    scrub: [],
+    queueBytes: {metrics: 1e9, logs: 1e9, traces: 1e9},
+    door: '127.0.0.1:7',
+    closing: false,
+  } as const
+  const destinations = ['otlp_http', 'otlp_grpc', 'splunk_hec'].map((exporter, at) => ({
+    ...base,
+    name: `to-${at}`,
+    rendered: {exporter, settings: {}},
+  }))
+  const withAnswers = (build: GatewayWish['build']) => {
+    const {exporters: made, extensions} = gatewayConfig({...gatewayWish, build, destinations})
+    const named = Object.entries(made).filter(([, settings]) => 'middlewares' in settings)
+    for (const [, {middlewares}] of named) expect(middlewares).toEqual([{id: 'store_answers'}])
+    return [named.map(([name]) => name), 'store_answers' in extensions]
+  }
+  expect(withAnswers('lkeobs')).toEqual([['otlp_http/prometheus', 'otlp_http/loki', 'otlp_http/to-0'], true])
+  expect(withAnswers('upstream')).toEqual([[], false])
 })
 
 test('between edge and hub both sides show a certificate, read anew while they run', () => {

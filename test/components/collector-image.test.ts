@@ -9,7 +9,7 @@ import {gatewayRelease} from '../../src/components/gateway.ts'
 import {scraperRelease} from '../../src/components/scraper.ts'
 import {imagePaths} from '../../src/images/oci.ts'
 import {programOf} from '../../src/programs/catalogue.ts'
-import {defaultsOf, schemaOf, unknownCharts} from './charts.ts'
+import {defaultsOf, merged, schemaOf, unknownCharts} from './charts.ts'
 
 const digest = `sha256:${'0a'.repeat(32)}`
 const pinned = collectorImage('lkeobs', `registry.example:5000/team/otelcol@${digest}`, 'registry')
@@ -32,7 +32,8 @@ test('gateway, agent and scraper run the pinned image, and pull it with the Secr
 test.skipIf(unknownCharts !== undefined)('the chart knows a digest and a pull Secret', () => {
   const {values} = gatewayRelease({config: {}, image: pinned, replicas: 1, maxReplicas: 1, queueSize: '1Gi', leaf: 'secret'})
   const plain: unknown = JSON.parse(JSON.stringify(values))
-  expect(schemaOf('opentelemetry-collector')?.safeParse(plain).error).toBeUndefined()
+  const whole = merged(defaultsOf('opentelemetry-collector'), plain)
+  expect(schemaOf('opentelemetry-collector')?.safeParse(whole).error).toBeUndefined()
   expect(defaultsOf('opentelemetry-collector')).toMatchObject({image: {digest: ''}, imagePullSecrets: []})
 })
 

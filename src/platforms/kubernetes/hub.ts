@@ -88,6 +88,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
           prometheus: storeUrl('prometheus', ports.prometheus),
           loki: storeUrl('loki', ports.loki),
           tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
+          tempoHttp: storeUrl('tempo', ports.tempoHttp),
         },
         destinations: destinations.map((destination) =>
           wishOf(destination, `127.0.0.1:${doorAt(destination.name)}`, {

@@ -208,7 +208,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
       closed,
       budget,
       hub: hub.name,
-      stores: {...stores, tempo: place('tempo').address('otlp')},
+      stores: {...stores, tempo: place('tempo').address('otlp'), tempoHttp: stores.tempo},
       asks,
       destinations: destinations.map((destination) =>
         wishOf(destination, door(destination.name), {
