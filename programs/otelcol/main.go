@@ -1,6 +1,6 @@
 // Program otelcol is the collector that lkeobs builds where the publisher's
 // release cannot be reached: the upstream components the fleet uses, and components
-// of its own: durable_queue, queue_admin and edge_credentials.
+// of its own: durable_queue, queue_admin, edge_credentials and store_answers.
 package main
 
 import (
@@ -48,6 +48,7 @@ import (
 	"lkeobs/programs/otelcol/durablequeue"
 	"lkeobs/programs/otelcol/edgecredentials"
 	"lkeobs/programs/otelcol/queueadmin"
+	"lkeobs/programs/otelcol/storeanswers"
 )
 
 // version is set by the linker to the pinned release.
@@ -82,6 +83,7 @@ func factories() (all otelcol.Factories, err error) {
 		healthcheckextension.NewFactory(),
 		oidcauthextension.NewFactory(),
 		queueadmin.NewFactory(),
+		storeanswers.NewFactory(),
 	); err != nil {
 		return all, err
 	}
