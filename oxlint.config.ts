@@ -7,7 +7,14 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   execa: ['src/tools/shell.ts'],
   handlebars: ['src/templates.ts'],
   '@inquirer/prompts': ['src/tools/ask.ts'],
-  zod: ['src/fleet/**', 'src/destinations/**', 'src/tools/queue-admin.ts', 'src/loadtest/profile.ts', 'src/components/charts.ts', 'src/programs/catalogue.ts'],
+  zod: [
+    'src/fleet/**',
+    'src/destinations/**',
+    'src/tools/queue-admin.ts',
+    'src/loadtest/profile.ts',
+    'src/components/charts.ts',
+    'src/programs/catalogue.ts',
+  ],
   yaml: ['src/fleet/**', 'src/components/charts.ts', 'src/programs/catalogue.ts', 'src/templates.ts', 'src/tools/kube/kubeconfig.ts'],
   '@kubernetes/client-node': ['src/tools/kube/connection.ts', 'src/tools/kube/socket.ts'],
   openpgp: ['src/tools/openpgp.ts'],
@@ -18,6 +25,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['src/tools/x509.ts'],
   chalk: ['src/output.ts'],
   diff: ['src/upgrade/manifests.ts'],
+  'tar-stream': ['src/images/archive.ts'],
   echarts: ['src/loadtest/report/drawing.ts'],
 }
 

@@ -92,7 +92,7 @@ export const catalogue = {
     exit: exit.notReady,
     title: 'The collectors keep no dead letters.',
     why: 'Dead letters are kept by the collector that lkeobs builds. The collectors that were asked answer, and run the stock build (upstream): it has a queue of another kind, in which an item that a store refuses for good is dropped with its whole batch and nothing of it is kept.',
-    fix: 'Set `collector: lkeobs` in the fleet file and run `lkeobs lab up`, or `lkeobs hub upgrade` and `lkeobs edge upgrade`. `lkeobs doctor` lists what the stock build does not promise.',
+    fix: 'Set `collector: {build: lkeobs}` in the fleet file and run `lkeobs lab up`, or `lkeobs hub upgrade` and `lkeobs edge upgrade`. `lkeobs doctor` lists what the stock build does not promise.',
   },
   'LKO-2011': {
     exit: exit.usage,
@@ -279,6 +279,48 @@ export const catalogue = {
     title: 'There is no such program.',
     why: 'The name is not among the pinned programs.',
     fix: '`lkeobs tools list` shows the names.',
+  },
+  'LKO-4101': {
+    exit: exit.usage,
+    title: 'No registry is named.',
+    why: 'An image is pushed to a repository of a registry. Neither --registry nor `collector.registry` in the fleet file names one, or what it names is no HOST/REPOSITORY.',
+    fix: 'Name it: `lkeobs images push --registry registry.example/team/otelcol`, or `collector: {registry: registry.example/team/otelcol}` in the fleet file.',
+  },
+  'LKO-4102': {
+    exit: exit.notReady,
+    title: 'The registry cannot be reached.',
+    why: 'The name is unknown, nothing listens at the address, the connection broke off, or there was no answer in time. Blobs that the registry has already taken stay there and are not sent again.',
+    fix: 'Check the host and port in `collector.registry` and the way to it, then run the command again: it goes on from there.',
+  },
+  'LKO-4103': {
+    exit: exit.refused,
+    title: 'The registry does not permit it.',
+    why: 'The registry asked for credentials and none are stored for it, or it refused them, or they do not permit a push to this repository. Credentials come from --username with --password-stdin, or from the Docker configuration (`~/.docker/config.json`, or the folder that DOCKER_CONFIG names) and its credential helpers.',
+    fix: 'Log in with `docker login HOST`, or pass the credentials: `lkeobs images push --username NAME --password-stdin < FILE`. The account needs permission to push to the repository.',
+  },
+  'LKO-4104': {
+    exit: exit.notReady,
+    title: 'The TLS connection to the registry failed.',
+    why: 'The certificate of the registry is signed by a CA that this machine does not trust, has expired, or has another name; or one side speaks TLS and the other one does not. The command sends nothing until the certificate is verified.',
+    fix: 'Give the CA certificate of the registry with --registry-ca FILE. For a registry without TLS use --plain-http; without that flag plain HTTP is used only for a registry on this machine.',
+  },
+  'LKO-4105': {
+    exit: exit.refused,
+    title: 'The registry does not know the repository.',
+    why: 'The registry answered that there is no such repository (NAME_UNKNOWN, NAME_INVALID), or it does not speak the OCI Distribution API at this address. Some registries (Amazon ECR, for example) create no repository on push.',
+    fix: 'Create the repository in the registry, or correct `collector.registry`, then run the command again.',
+  },
+  'LKO-4106': {
+    exit: exit.refused,
+    title: 'The registry refused the upload.',
+    why: 'The registry answered with an error that is about the content, a quota, a policy or the registry itself; the message has its words. Nothing in the fleet file was changed. Blobs that the registry has already taken stay there and are not sent again.',
+    fix: 'Fix what the registry reports, then run the command again: it goes on from there.',
+  },
+  'LKO-4107': {
+    exit: exit.usage,
+    title: 'The image archive cannot be used.',
+    why: 'There is no such file, it is no OCI image layout in a tar, or the content of a blob does not have the digest that its name states.',
+    fix: 'Build it again with `lkeobs images build`, or name another file with --image.',
   },
   'LKO-5001': {
     exit: exit.notReady,

@@ -27,6 +27,7 @@ export type Templates = {
     readonly gossip: number
     readonly sizes: {readonly message: number; readonly messageMib: number; readonly item: number; readonly trace: number}
     readonly slack: string
+    readonly sweep: string
   }
   'vault.yaml': {
     readonly node: string

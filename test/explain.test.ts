@@ -31,5 +31,5 @@ test('an unknown code names its neighbours', () => {
   expect(status).toBe(2)
   expect(stdout).toBe('')
   expect(stderr).toContain('LKO-1006')
-  expect(stderr).toContain('Near it: LKO-3001')
+  expect(stderr).toContain('Near it: LKO-2011, LKO-3001')
 })

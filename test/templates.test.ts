@@ -31,6 +31,7 @@ const fixtures: {readonly [Name in keyof Templates]: Templates[Name]} = {
     gossip: 0,
     sizes: {message: 3, messageMib: 4, item: 5, trace: 6},
     slack: '26h',
+    sweep: '5s',
   },
   'vault.yaml': {
     node: odd,

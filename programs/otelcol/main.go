@@ -1,5 +1,6 @@
 // Program otelcol is the collector that lkeobs builds where the publisher's
-// release cannot be reached: the upstream components the fleet uses, no more.
+// release cannot be reached: the upstream components the fleet uses, and components
+// of its own: durable_queue, queue_admin, edge_credentials and store_answers.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/oidcauthextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/attributesprocessor"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/deltatocumulativeprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/filterprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/k8sattributesprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/redactionprocessor"
@@ -42,6 +44,11 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
+
+	"lkeobs/programs/otelcol/durablequeue"
+	"lkeobs/programs/otelcol/edgecredentials"
+	"lkeobs/programs/otelcol/queueadmin"
+	"lkeobs/programs/otelcol/storeanswers"
 )
 
 // version is set by the linker to the pinned release.
@@ -71,9 +78,12 @@ func factories() (all otelcol.Factories, err error) {
 	if all.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
 		basicauthextension.NewFactory(),
 		bearertokenauthextension.NewFactory(),
+		edgecredentials.NewFactory(),
 		filestorage.NewFactory(),
 		healthcheckextension.NewFactory(),
 		oidcauthextension.NewFactory(),
+		queueadmin.NewFactory(),
+		storeanswers.NewFactory(),
 	); err != nil {
 		return all, err
 	}
@@ -90,6 +100,7 @@ func factories() (all otelcol.Factories, err error) {
 	}
 	if all.Processors, err = otelcol.MakeFactoryMap[processor.Factory](
 		attributesprocessor.NewFactory(),
+		deltatocumulativeprocessor.NewFactory(),
 		filterprocessor.NewFactory(),
 		k8sattributesprocessor.NewFactory(),
 		memorylimiterprocessor.NewFactory(),
@@ -108,6 +119,9 @@ func factories() (all otelcol.Factories, err error) {
 	); err != nil {
 		return all, err
 	}
-	all.Connectors, err = otelcol.MakeFactoryMap[connector.Factory](forwardconnector.NewFactory())
+	all.Connectors, err = otelcol.MakeFactoryMap[connector.Factory](
+		durablequeue.NewFactory(),
+		forwardconnector.NewFactory(),
+	)
 	return all, err
 }

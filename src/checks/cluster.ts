@@ -4,6 +4,7 @@ import type {Site} from '../platforms/kubernetes/site.ts'
 import type {KubeObject} from '../tools/kube/kube.ts'
 import {kubectl} from '../tools/kube/kubectl.ts'
 import {charts} from './charts.ts'
+import {type DataPath, dataPathChecks} from './data-path.ts'
 import {type Check, failed, not, ok, skipped, warning} from './check.ts'
 import {permissions} from './permissions.ts'
 import {nodes, room} from './room.ts'
@@ -17,6 +18,8 @@ export type Subject = {
   readonly wishes: readonly PodWish[]
   /** The clusters of the fleet that are looked at, and what each is to Kubernetes. */
   readonly uids: () => Promise<ReadonlyMap<string, string | undefined>>
+  /** Left out where nothing is known of it. */
+  readonly dataPath?: DataPath
 }
 
 const answers: Check<Subject> = {
@@ -139,6 +142,7 @@ export const kubernetesChecks: readonly Check<Subject>[] = [
   nodes,
   room,
   loadBalancer,
+  ...dataPathChecks<Subject>('kubernetes', ['api-server']),
   controller('cert-manager', 'cert-manager', 'certificates.cert-manager.io', {
     wanted: ({certManager}) => certManager,
     without: 'lkeobs keeps the root CA itself',

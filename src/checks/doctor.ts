@@ -1,15 +1,21 @@
 import type {Fleet} from '../clusters.ts'
 import {bold, count, dim, mark, nextCommands} from '../output.ts'
 import {siteOf} from '../platforms/kubernetes/cluster.ts'
-import type {Ways} from '../platforms/kubernetes/site.ts'
+import type {Site, Ways} from '../platforms/kubernetes/site.ts'
+import {stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster} from '../platforms/platform.ts'
+import {agentBudget, gatewayBudget, outageOf} from '../collector/budget.ts'
+import {signals} from '../collector/config.ts'
+import {collectorOf} from '../status/collectors.ts'
 import type {Tools} from '../tools/index.ts'
+import type {KubeObject} from '../tools/kube/kube.ts'
 import {atMost, type Finding, meaningless, runChecks} from './check.ts'
 import {kubernetesChecks, type Subject} from './cluster.ts'
 import {uidOf} from '../platforms/kubernetes/identity.ts'
 import {localChecks} from './local.ts'
 import {machineChecks} from './machine.ts'
-import {edgeWishes, hubWishes} from './wishes.ts'
+import type {DataPath} from './data-path.ts'
+import {edgeWishes, hubWishes, quantity} from './wishes.ts'
 
 export type ClusterReport = {
   readonly name: string
@@ -25,16 +31,51 @@ export type DoctorReport = {
   readonly clusters: readonly ClusterReport[]
 }
 
+type Node = KubeObject & {readonly status?: {readonly allocatable?: Readonly<Record<string, string>>}}
+
+/** The queues of an agent are on its node's disk, whose size says more than nothing of what is free of it. */
+const smallestNode = async ({kube}: Site) => {
+  const nodes = await kube.list<Node>({apiVersion: 'v1', kind: 'Node'})
+  const sizes = nodes.map(({status}) => quantity(status?.allocatable?.['ephemeral-storage'])).filter((size) => size > 0)
+  return sizes.length === 0 ? undefined : {bytes: Math.min(...sizes), what: 'the smallest disk of a node has'}
+}
+
+/** What its collector queues, and where. */
+const dataPathOf = ({file}: Fleet, cluster: Cluster, tools: Tools, site?: Site): DataPath => {
+  const {name, role} = cluster
+  const edge = file.fleet.edges.find((one) => role === 'edge' && one.name === name)
+  const needed = role === 'hub' ? gatewayBudget(file.fleet).bytes : agentBudget(file.fleet, edge)
+  const volume = file.fleet.hub.platform.kubernetes?.gateway.queue
+  const folder = stateFolderOf(file.folder)
+  return {
+    need: {outageSeconds: outageOf(file.fleet, edge?.outage), bytes: signals.reduce((sum, signal) => sum + needed[signal], 0)},
+    room: async () =>
+      site === undefined
+        ? {bytes: await tools.files.free(folder), what: 'the disk has free'}
+        : role === 'hub'
+          ? {bytes: quantity(volume), what: 'the volume of a gateway has'}
+          : smallestNode(site),
+    collector: () => collectorOf(cluster),
+    upgrade:
+      site === undefined
+        ? ['lkeobs lab up']
+        : ['lkeobs images push', role === 'hub' ? 'lkeobs hub upgrade' : `lkeobs edge upgrade ${name}`],
+  }
+}
+
 /** The cluster as the checks look at it; undefined where it is not on Kubernetes. */
-const subjectOf = ({file}: Fleet, {name, role}: Cluster, tools: Tools, ways: Ways, uids: Subject['uids']): Subject | undefined => {
+const subjectOf = (fleet: Fleet, cluster: Cluster, tools: Tools, ways: Ways, uids: Subject['uids']): Subject | undefined => {
+  const {file} = fleet
+  const {name, role} = cluster
   const {hub, edges} = file.fleet
+  const withPath = (subject: Subject): Subject => ({...subject, dataPath: dataPathOf(fleet, cluster, tools, subject.site)})
   const site = (platform: Parameters<typeof siteOf>[3]) => siteOf(file, name, role, platform, tools, ways)
   if (role === 'hub') {
     const {kubernetes} = hub.platform
-    return kubernetes && {site: site(kubernetes), platform: kubernetes, wishes: hubWishes(kubernetes, hub.vault.replicas), uids}
+    return kubernetes && withPath({site: site(kubernetes), platform: kubernetes, wishes: hubWishes(kubernetes, hub.vault.replicas), uids})
   }
   const kubernetes = edges.find((edge) => edge.name === name)?.platform.kubernetes
-  return kubernetes && {site: site(kubernetes), platform: kubernetes, wishes: edgeWishes(kubernetes), uids}
+  return kubernetes && withPath({site: site(kubernetes), platform: kubernetes, wishes: edgeWishes(kubernetes), uids})
 }
 
 /** Clusters that are looked at side by side; within each, its checks are. */
@@ -56,7 +97,9 @@ export const doctor = async (fleet: Fleet, clusters: readonly Cluster[], tools: 
       const {name, role} = cluster
       const subject = subjects.find(({site}) => site.cluster === name)
       const at = subject ? `context ${subject.site.kube.target.context}` : 'this machine'
-      const checks = subject ? runChecks(kubernetesChecks, subject) : runChecks(localChecks, {cluster, folder: fleet.file.folder, tools})
+      const checks = subject
+        ? runChecks(kubernetesChecks, subject)
+        : runChecks(localChecks, {cluster, folder: fleet.file.folder, tools, dataPath: dataPathOf(fleet, cluster, tools)})
       return {name, role, at, checks: await checks}
     }),
   ])

@@ -3,12 +3,15 @@ import {checkRoom, stateFolderOf} from '../platforms/local/index.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import type {Tools} from '../tools/index.ts'
 import {type Check, ok} from './check.ts'
+import {type DataPath, dataPathChecks} from './data-path.ts'
 
 /** A cluster of processes on this machine. */
 export type LocalSubject = {
   readonly cluster: Pick<Cluster, 'checked' | 'processes'>
   readonly folder: string
   readonly tools: Pick<Tools, 'files'>
+  /** Left out where nothing is known of it. */
+  readonly dataPath?: DataPath
 }
 
 /** Everything that is looked at before its processes start. */
@@ -32,4 +35,5 @@ export const localChecks: readonly Check<LocalSubject>[] = [
       return ok(undefined, ['lkeobs lab up'])
     },
   },
+  ...dataPathChecks<LocalSubject>('local', ['disk']),
 ]

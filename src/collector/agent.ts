@@ -191,7 +191,8 @@ export const agentConfig = (wish: AgentWish): CollectorConfig => {
         logs: pipeline([], 'otlp', ...(wish.logs.length > 0 ? ['file_log'] : []), ...(node ? ['file_log/containers'] : [])),
         traces: pipeline([], 'otlp'),
         ...(node && {'metrics/cluster': clusterPipeline, 'logs/cluster': clusterPipeline}),
-        ...(isOurs && Object.fromEntries(sendingPipelines.map((name) => [name, {receivers: [toQueue], processors: [], exporters: [toHub]}]))),
+        ...(isOurs &&
+          Object.fromEntries(sendingPipelines.map((name) => [name, {receivers: [toQueue], processors: [], exporters: [toHub]}]))),
       },
       telemetry: ownTelemetry({...own(wish), otlp: `http://${wish.http}`}),
     },

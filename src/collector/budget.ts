@@ -3,7 +3,7 @@ import {readDuration} from '../output.ts'
 import {perSignal, type Signal, signals} from './config.ts'
 
 /** What an item takes in a queue on disk, as OTLP without compression (measured with the load test's items). */
-const itemBytes = {metrics: 90, logs: 250, traces: 300} as const satisfies Record<Signal, number>
+export const itemBytes = {metrics: 90, logs: 250, traces: 300} as const satisfies Record<Signal, number>
 
 /** A queue is never smaller, however little is declared. */
 const leastQueueBytes = 256 * 2 ** 20
@@ -19,9 +19,9 @@ type Edge = Pick<Fleet['edges'][number], 'outage' | 'rates' | 'share'>
 const secondsOf = (duration: string): number => readDuration(duration) ?? 0
 
 /** How long a hub, a store or an edge may be away without a loss. */
-const outageOf = ({outage}: Pick<OfEdges, 'outage'>, own?: string): number => secondsOf(own ?? outage)
+export const outageOf = ({outage}: Pick<OfEdges, 'outage'>, own?: string): number => secondsOf(own ?? outage)
 
-const ratesOf = ({rates}: Pick<OfEdges, 'rates'>, edge: Edge | undefined): BySignal =>
+export const ratesOf = ({rates}: Pick<OfEdges, 'rates'>, edge: Edge | undefined): BySignal =>
   perSignal((signal) => edge?.rates?.[signal] ?? rates[signal])
 
 const queueBytes = (rates: BySignal, seconds: number): BySignal =>
@@ -84,9 +84,7 @@ export const gatewayBudget = (fleet: BudgetFleet, volumeBytes = Number.POSITIVE_
   const sum = (all: readonly BySignal[]) => perSignal((signal) => all.reduce((total, one) => total + one[signal], 0))
   const most = (all: readonly BySignal[]) => perSignal((signal) => Math.max(0, ...all.map((one) => one[signal])))
   const forDestination = (edge: Edge | undefined, own: string | undefined) => queueBytes(ratesOf(fleet, edge), outageOf(fleet, own))
-  const destinations = fleet.destinations.map(
-    ({name, outage}) => [name, sum(edges.map((edge) => forDestination(edge, outage)))] as const,
-  )
+  const destinations = fleet.destinations.map(({name, outage}) => [name, sum(edges.map((edge) => forDestination(edge, outage)))] as const)
   const stores = edges.map((edge) => agentBudget(fleet, edge))
   const ofEdges = edges.map((edge, at) =>
     sum([stores[at] ?? agentBudget(fleet), most(fleet.destinations.map(({outage}) => forDestination(edge, outage)))]),
@@ -137,3 +135,6 @@ export const lateData = (fleet: Pick<OfEdges, 'outage' | 'edges'>): LateData => 
     rules: {metrics: outage + hour, logs},
   }
 }
+
+/** How often Tempo writes down the spans it has in memory. */
+export const tempoSweepSeconds = 5

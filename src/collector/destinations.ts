@@ -32,7 +32,7 @@ export const feedOf = (name: string): string => `otlp_grpc/${name}-feed`
 const doorOf = (name: string): string => `otlp/${name}`
 
 /** Names that something else in the gateway has, and the ends of names that a destination's own parts have. */
-export const takenNames: readonly string[] = ['ask', 'edge', 'hub', 'loki', 'nobody', 'own', 'prometheus', 'queue', 'stores', 'tempo']
+export const takenNames: readonly string[] = ['ask', 'edge', 'loki', 'nobody', 'own', 'prometheus', 'queue', 'tempo']
 export const takenEnds: readonly string[] = ['-apm', '-feed']
 
 /** How long a feed waits for its door before it gives an item up. Longer than a gateway takes to end, whatever hangs. */

@@ -61,6 +61,8 @@ export type Sink = {
   readonly max_bytes?: Readonly<Partial<Record<Signal, number>>>
   readonly max_age?: string
   readonly closing?: true
+  /** What the store took within this time is sent again when its process was started anew, by what its metrics page says. */
+  readonly settle?: {readonly after: string; readonly start_page: string}
 }
 
 /** A durable queue: a connector that every signal has an instance of, each with a folder of its own. */
@@ -85,7 +87,7 @@ export const durableQueue = (queue: {
   max_item_bytes: queue.itemBytes,
   commit_interval: '5ms',
   batch: {max_items: maxBatchItems, max_bytes: maxBatchBytes, flush_after: queue.flushAfter},
-  retry: {initial: '1s', max: '15s', stuck_after: '2m'},
+  retry: {initial: '1s', max: '15s', stuck_after: '30s'},
   dead_letters: {max_bytes: deadLetterBytes},
   ...(queue.shares && {shares: queue.shares}),
   sinks: queue.sinks,

@@ -17,6 +17,7 @@ import {
   usualFlush,
 } from './durable.ts'
 import {grpcReceiveLimit, lokiRecord, maxGatewayItemBytes} from './sizes.ts'
+import {tempoSweepSeconds} from './budget.ts'
 import {ownTelemetry} from './telemetry.ts'
 
 export type GatewayWish = {
@@ -46,8 +47,8 @@ export type GatewayWish = {
   readonly budget: GatewayBudget
   /** Of the build lkeobs. */
   readonly admin: QueueAdmin
-  /** Base URLs of the hub's stores; Tempo's is `host:port` of its OTLP port. */
-  readonly stores: {readonly prometheus: string; readonly loki: string; readonly tempo: string}
+  /** Base URLs of the hub's stores; Tempo's is `host:port` of its OTLP port, and `tempoHttp` its base URL. */
+  readonly stores: {readonly prometheus: string; readonly loki: string; readonly tempo: string; readonly tempoHttp: string}
   /** What is sent on to others. */
   readonly destinations?: readonly DestinationWish[]
 }
@@ -107,17 +108,36 @@ const storeExporters = ({build, budget, stores: {prometheus, loki, tempo}}: Gate
   }
 }
 
+/** The extension of the build lkeobs that lets `otlp_http` see an error answer in plain text, which is how Prometheus answers. */
+const storeAnswers = 'store_answers'
+
+/** Every `otlp_http` exporter, of a store or a destination. By gRPC there is always a status, and `splunk_hec` reads no body. */
+const withStoreAnswers = (exporters: Readonly<Record<string, Settings>>): Record<string, Settings> =>
+  Object.fromEntries(
+    Object.entries(exporters).map(([name, settings]) => [
+      name,
+      name.startsWith('otlp_http/') ? {...settings, middlewares: [{id: storeAnswers}]} : settings,
+    ]),
+  )
+
 /** The queue of a gateway in the build lkeobs: every edge has a part of its own, and every store and destination empties it by itself. */
 const toQueue = 'durable_queue/stores'
 
-const storeSinks: Readonly<Record<string, Sink>> = {
+const storeSinks = (tempoHttp: string): Readonly<Record<string, Sink>> => ({
   // of one edge a batch at a time: samples of a series stay in order
   prometheus: {pipelines: ['metrics/prometheus'], exporter: stores.metrics.exporter, rules: 'prometheus', consumers: 2},
   loki: {pipelines: ['logs/loki'], exporter: stores.logs.exporter, rules: 'loki', consumers: 4},
-  tempo: {pipelines: ['traces/tempo'], exporter: stores.traces.exporter, rules: 'tempo', consumers: 4},
-}
+  tempo: {
+    pipelines: ['traces/tempo'],
+    exporter: stores.traces.exporter,
+    rules: 'tempo',
+    consumers: 4,
+    // Tempo has spans in memory alone until its next sweep (`flush_check_period`), and loses them when it is killed before
+    settle: {after: `${3 * tempoSweepSeconds}s`, start_page: `${tempoHttp}/metrics`},
+  },
+})
 
-const queueOf = ({hub, queue, budget}: GatewayWish, destinationQueues: Readonly<Record<string, Sink>>): Settings =>
+const queueOf = ({hub, queue, budget, stores: {tempoHttp}}: GatewayWish, destinationQueues: Readonly<Record<string, Sink>>): Settings =>
   durableQueue({
     directory: queue,
     partitionBy: 'lkeobs.edge',
@@ -127,7 +147,7 @@ const queueOf = ({hub, queue, budget}: GatewayWish, destinationQueues: Readonly<
     itemBytes: maxGatewayItemBytes,
     flushAfter: usualFlush,
     shares: budget.shares,
-    sinks: {...storeSinks, ...destinationQueues},
+    sinks: {...storeSinks(tempoHttp), ...destinationQueues},
     ruleSettings: {
       max_age: {metrics: `${budget.late.rules.metrics}s`, logs: `${budget.late.rules.logs}s`},
       loki: {
@@ -167,6 +187,39 @@ const ownIdentity = (hub: string): Record<string, Settings> => ({
   'resource/own': {attributes: [withoutClaims, {key: 'k8s.cluster.name', value: hub, action: 'upsert'}]},
 })
 
+/** A pipeline has to have a receiver: this one is on a port that nobody is told of. */
+const nobody = 'otlp/nobody'
+
+/** A gateway of the build upstream that takes nothing in, and sends what the queues of its exporters hold. */
+export const closedGatewayConfig = (wish: GatewayWish): CollectorConfig => {
+  const {asks: _, ...withoutSenders} = wish
+  const open = gatewayConfig({...withoutSenders, build: 'upstream'})
+  const {otlp: _1, 'otlp/own': _2, ...doors} = open.receivers
+  const {'metrics/own': _3, ...pipelines} = open.service.pipelines
+  const {memory_limiter: _4, 'resource/own': _5, ...processors} = open.processors
+  const closed = Object.entries(pipelines).map(([name, pipeline]) => [
+    name,
+    pipeline.receivers.includes('otlp') ? {...pipeline, receivers: [nobody], processors: []} : pipeline,
+  ])
+  return {
+    ...open,
+    receivers: {[nobody]: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}, ...doors},
+    processors,
+    service: {
+      ...open.service,
+      pipelines: Object.fromEntries(closed),
+      telemetry: ownTelemetry({
+        host: wish.host,
+        counters: wish.counters,
+        resource: {'service.name': 'gateway', 'k8s.cluster.name': wish.hub},
+      }),
+    },
+  }
+}
+
+/** The stores' exporters: a gateway that says how much waits says it of each. */
+export const storeExporterNames: readonly string[] = Object.values(stores).map(({exporter}) => exporter)
+
 /** OTLP from the edges by mutual TLS, to Prometheus, Loki and Tempo, and to the destinations of the fleet. */
 export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
   const {asks, destinations = []} = wish
@@ -182,11 +235,13 @@ export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
     pipeline(isOurs ? [toQueue] : [stores[signal].exporter, ...fed.fed(signal)], ['otlp', ...more])
   const connectors = {...(isOurs && {[toQueue]: queueOf(wish, queued.sinks)}), ...fed.connectors}
   const behind = (signal: Signal) => ({receivers: [toQueue], processors: [], exporters: [stores[signal].exporter]})
+  const exporters = {...storeExporters(wish), ...fed.exporters, ...queued.exporters}
   return {
     extensions: {
       health_check: {endpoint: wish.health},
       // what waits to be fed to a destination waits a few seconds for the rest of the gateway, not minutes
       ...(isOurs ? queueAdmin(wish.admin) : queueStorageAt(wish.queue, {startsAtOnce: destinations.length > 0})),
+      ...(isOurs && {[storeAnswers]: {}}),
       ...authenticator(wish),
     },
     receivers: {
@@ -196,10 +251,10 @@ export const gatewayConfig = (wish: GatewayWish): CollectorConfig => {
       ...fed.receivers,
     },
     processors: {memory_limiter: memoryLimiter, ...(asks && identity), ...ownIdentity(wish.hub), ...fed.processors, ...queued.processors},
-    exporters: {...storeExporters(wish), ...fed.exporters, ...queued.exporters},
+    exporters: isOurs ? withStoreAnswers(exporters) : exporters,
     ...(Object.keys(connectors).length > 0 && {connectors}),
     service: {
-      extensions: ['health_check', isOurs ? 'queue_admin' : queueStorage, ...(asks ? [authenticatorOf(wish)] : [])],
+      extensions: ['health_check', ...(isOurs ? ['queue_admin', storeAnswers] : [queueStorage]), ...(asks ? [authenticatorOf(wish)] : [])],
       pipelines: {
         metrics: main('metrics'),
         logs: main('logs', ...(asks ? ['otlp/ask'] : [])),

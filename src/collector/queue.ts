@@ -1,6 +1,13 @@
 import type {Counters} from '../tools/stores.ts'
 import {signals} from './config.ts'
 
+/** Items that wait for any of a collector's exporters; undefined where it does not say it of all of these. */
+export const queuedInAll = (counters: Counters | undefined, exporters: readonly string[]): number | undefined => {
+  const sizes = (counters ?? []).filter(({name}) => name === 'otelcol_exporter_queue_size')
+  if (!exporters.every((exporter) => sizes.some(({labels}) => labels['exporter'] === exporter))) return undefined
+  return sizes.reduce((sum, {value}) => sum + value, 0)
+}
+
 /** An agent's exporter. */
 export const toHub = 'otlp_grpc/hub'
 

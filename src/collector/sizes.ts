@@ -23,7 +23,7 @@ export const maxBatchItems = 8192
  * What agent and gateway receive in one message. Requests of workloads hold many items, and the queue splits them; an agent of
  * an earlier version sends batches that are bounded in items only.
  */
-export const maxReceiveBytes = 8 * maxItemBytes
+const maxReceiveBytes = 8 * maxItemBytes
 
 /**
  * What a store receives in one message, and what its parts send each other. A store that keeps text may make up to six bytes of

@@ -119,7 +119,16 @@ export const agentRelease = ({config, image, leaf, restartOn}: AgentReleaseWish)
   namespace: nodeNamespace,
   chart: 'opentelemetry-collector',
   values: {
-    ...collectorValues({name: 'agent', image, config, args: gates, envs: nodeEnvs, takesOtlp: true, speaksToKubernetes: true, hasLeaf: true}),
+    ...collectorValues({
+      name: 'agent',
+      image,
+      config,
+      args: gates,
+      envs: nodeEnvs,
+      takesOtlp: true,
+      speaksToKubernetes: true,
+      hasLeaf: true,
+    }),
     ...renderValues('agent.yaml', {
       user: collectorUser.root,
       clusterRole,

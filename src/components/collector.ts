@@ -1,5 +1,6 @@
 import type {CollectorBuild} from '../collector/build.ts'
 import {goRuntime} from '../collector/durable.ts'
+import {imageReferenceOf} from '../images/reference.ts'
 import {mounts, ports, secretOf} from '../platforms/kubernetes/names.ts'
 import {renderValues} from '../templates.ts'
 import {imageOf} from './charts.ts'
@@ -104,16 +105,18 @@ export type CollectorImage = {
   readonly tag?: string
   readonly digest?: string
   readonly program: string
+  /** The Secret with which nodes pull it; none where the registry asks nobody. */
+  readonly pullSecret?: string | undefined
 }
 
 /** The image of a build: the publisher's at its pinned version, or the one that the fleet file names by its digest. */
-export const collectorImage = (build: CollectorBuild, image: string | undefined): CollectorImage => {
+export const collectorImage = (build: CollectorBuild, image: string | undefined, pullSecret?: string): CollectorImage => {
   if (build === 'upstream' || image === undefined) {
     const {registry, repository, tag} = imageOf('opentelemetry-collector')
     return {repository: `${registry}/${repository}`, tag, program: 'otelcol-contrib'}
   }
-  const [repository = '', digest = ''] = image.split('@')
-  return {repository, digest, program: 'otelcol'}
+  const {host = '', path = '', digest} = imageReferenceOf(image) ?? {}
+  return {repository: `${host}/${path}`, ...(digest !== undefined && {digest}), program: 'otelcol', pullSecret}
 }
 
 /** What every collector has. */
@@ -132,8 +135,8 @@ export const collectorValues = (collector: {
   /** Whether it fetches a leaf: its service account is made before the release. */
   readonly hasLeaf: boolean
 }): Record<string, unknown> => {
-  const {program, ...image} = collector.image
-  return renderValues('collector.yaml', {
+  const {program, pullSecret, ...image} = collector.image
+  const values = renderValues('collector.yaml', {
     name: collector.name,
     image: {...image, pullPolicy: 'IfNotPresent'},
     program,
@@ -148,4 +151,5 @@ export const collectorValues = (collector: {
     speaksToKubernetes: collector.speaksToKubernetes,
     ownAccount: !collector.hasLeaf,
   })
+  return pullSecret === undefined ? values : {...values, imagePullSecrets: [{name: pullSecret}]}
 }

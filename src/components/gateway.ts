@@ -2,7 +2,7 @@ import type {CollectorBuild} from '../collector/build.ts'
 import {literal} from '../collector/config.ts'
 import {goRuntime} from '../collector/durable.ts'
 import {graceMs} from '../collector/destinations.ts'
-import {gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
+import {closedGatewayConfig, gatewayConfig, type GatewayWish} from '../collector/gateway.ts'
 
 import {mounts, namespace} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
@@ -25,12 +25,17 @@ export type GatewayProcess = {
   readonly hub: string
   readonly stores: GatewayWish['stores']
   readonly asks: boolean
+  /** It takes nothing in, and sends what the exporters of the build upstream have queued. */
+  readonly closed?: boolean
   readonly destinations: NonNullable<GatewayWish['destinations']>
   /** The secrets of the destinations; left out where there is none. */
   readonly environment?: Component['environment']
 }
 
-export const gateway = (at: Place, {build, budget, hub, stores, asks, destinations, environment}: GatewayProcess): Component => ({
+export const gateway = (
+  at: Place,
+  {build, budget, hub, stores, asks, closed = false, destinations, environment}: GatewayProcess,
+): Component => ({
   name: 'gateway',
   title: 'gateway',
   program: 'otelcol',
@@ -38,7 +43,7 @@ export const gateway = (at: Place, {build, budget, hub, stores, asks, destinatio
   files: {
     'gateway.yaml': toYaml(
       literal(
-        gatewayConfig({
+        (closed ? closedGatewayConfig : gatewayConfig)({
           build,
           budget,
           hub,
@@ -93,7 +98,16 @@ const toldValues = ({version}: NonNullable<GatewayReleaseWish['told']>): Record<
 })
 
 /** The gateway on Kubernetes. Edges reach it by a Service of its own; the release's is for health and counters. */
-export const gatewayRelease = ({config, image, replicas, maxReplicas, storageClass, queueSize, leaf, told}: GatewayReleaseWish): Release => ({
+export const gatewayRelease = ({
+  config,
+  image,
+  replicas,
+  maxReplicas,
+  storageClass,
+  queueSize,
+  leaf,
+  told,
+}: GatewayReleaseWish): Release => ({
   name: 'gateway',
   title: 'gateway',
   namespace,

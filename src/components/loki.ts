@@ -62,7 +62,14 @@ const inBucket = ({endpoint, region, bucket}: ObjectStorage) => ({
 /** As on every platform, and: it forgets, answers the whole cluster, and keeps chunks in a bucket where there is one. */
 const configuration = ({retentionDays, objectStorage, late}: LokiWish) => {
   const kind = objectStorage ? 's3' : 'filesystem'
-  const common = render('loki.yaml', {data, host: loopback, http: ports.loki, grpc, grpcAddress: `${loopback}:${grpc}`, ...lokiLimits(late)})
+  const common = render('loki.yaml', {
+    data,
+    host: loopback,
+    http: ports.loki,
+    grpc,
+    grpcAddress: `${loopback}:${grpc}`,
+    ...lokiLimits(late),
+  })
   const {configs} = common['schema_config'] as {readonly configs: readonly object[]}
   return {
     ...amended(amended(common, 'server', {http_listen_address: ''}), 'limits_config', {retention_period: `${retentionDays * 24}h`}),

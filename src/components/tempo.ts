@@ -1,4 +1,4 @@
-import type {LateData} from '../collector/budget.ts'
+import {type LateData, tempoSweepSeconds} from '../collector/budget.ts'
 import {maxItemBytes, maxStoreBytes, maxTraceBytes} from '../collector/sizes.ts'
 import {namespace, ports} from '../platforms/kubernetes/names.ts'
 import type {Place} from '../platforms/platform.ts'
@@ -8,9 +8,10 @@ import type {Release} from './release.ts'
 import {amended, type Kept, type ObjectStorage, objectStorageKeys, yamlForTpl} from './values.ts'
 
 /** What is the same on every platform. */
-export const tempoLimits = ({tempoSeconds}: Pick<LateData, 'tempoSeconds'>) => ({
+const tempoLimits = ({tempoSeconds}: Pick<LateData, 'tempoSeconds'>) => ({
   sizes: {message: maxStoreBytes, messageMib: maxStoreBytes / 2 ** 20, item: maxItemBytes, trace: maxTraceBytes},
   slack: `${tempoSeconds}s`,
+  sweep: `${tempoSweepSeconds}s`,
 })
 
 export const tempo = (at: Place, late: LateData): Component => ({

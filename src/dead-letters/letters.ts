@@ -17,7 +17,11 @@ export type Reach = {
 export type Selection = {readonly ids: readonly string[]; readonly filter: DeadLetterFilter; readonly all: boolean}
 
 const clustersAtOnce = 8
-const pageSize = 1000
+/** What a collector takes in one request: ids are in its body, and letters in its answer. */
+const idsAtOnce = 1000
+const pageSize = 10_000
+/** A list that changes while it is read is read again. */
+const tries = 5
 
 export const placeOf = ({cluster, process}: Pick<QueueAdmin, 'cluster' | 'process'>): string => `${cluster}/${process}`
 
@@ -28,7 +32,9 @@ const clustersFor = ({hub, edges}: Fleet, edge: string | undefined) => [
 ]
 
 const whyNot = ({build, component, problem}: Collector): string =>
-  build === 'upstream' ? `its ${component} runs the stock collector, which keeps no dead letters` : (problem?.message ?? `its ${component} does not answer`)
+  build === 'upstream'
+    ? `its ${component} runs the stock collector, which keeps no dead letters`
+    : (problem?.message ?? `its ${component} does not answer`)
 
 /** Throws LKO-2010 where all that answer are of the stock build, LKO-2013 where nobody answers. */
 export const reachOf = async (fleet: Fleet, edge?: string): Promise<Reach> => {
@@ -48,30 +54,29 @@ export const reachOf = async (fleet: Fleet, edge?: string): Promise<Reach> => {
   return {admins, unreached: missing.map((one) => ({cluster: one.cluster, why: whyNot(one)}))}
 }
 
-/** The dead letters of one process that match, oldest or newest first as it has them; at most `limit`. */
-const lettersOf = async (admin: QueueAdmin, filter: DeadLetterFilter, limit: number) => {
-  const letters: PlacedLetter[] = []
-  let total = 0
-  for (let after: string | undefined; letters.length < limit;) {
-    const page = await admin.deadLetters({...filter, limit: Math.min(pageSize, limit - letters.length), ...(after !== undefined && {after})})
-    letters.push(...page.deadLetters.map((letter) => ({...letter, at: placeOf(admin)})))
-    total = Math.max(page.total, letters.length)
-    // one that names itself as the next would never end
-    if (page.next === null || page.next === after || page.deadLetters.length === 0) break
-    after = page.next
+/** All dead letters of one process that match: it has the oldest first, and a list shows the newest. */
+const lettersOf = async (admin: QueueAdmin, filter: DeadLetterFilter): Promise<readonly PlacedLetter[]> => {
+  for (let tried = 1; ; tried++) {
+    const letters: PlacedLetter[] = []
+    for (let after: string | undefined; ;) {
+      const page = await admin.deadLetters({...filter, limit: pageSize, ...(after !== undefined && {after})})
+      // the one that the page should follow is gone
+      if (page === undefined) break
+      letters.push(...page.deadLetters.map((letter) => ({...letter, at: placeOf(admin)})))
+      // one that names itself as the next would never end
+      if (page.next === null || page.next === after || page.deadLetters.length === 0) return letters
+      after = page.next
+    }
+    if (tried === tries) return letters
   }
-  return {letters, total}
 }
 
 /** Those of all processes that match, the newest first. */
 export const listLetters = async ({admins}: Reach, filter: DeadLetterFilter, limit: number) => {
-  const all = await Promise.all(admins.map((admin) => lettersOf(admin, filter, limit)))
+  const all = (await Promise.all(admins.map((admin) => lettersOf(admin, filter)))).flat()
   return {
-    letters: all
-      .flatMap(({letters}) => letters)
-      .toSorted((one, other) => Date.parse(other.time) - Date.parse(one.time))
-      .slice(0, limit),
-    total: all.reduce((sum, {total}) => sum + total, 0),
+    letters: all.toSorted((one, other) => Date.parse(other.time) - Date.parse(one.time)).slice(0, limit),
+    total: all.length,
   }
 }
 
@@ -121,7 +126,10 @@ export const selectLetters = async (
   {ids, filter}: Selection,
 ): Promise<{readonly letters: readonly PlacedLetter[]; readonly missing: readonly string[]}> => {
   if (ids.length === 0) return {letters: (await listLetters(reach, filter, Infinity)).letters, missing: []}
-  const found = await atMost(clustersAtOnce, [...new Set(ids)], async (reference) => ({reference, letter: await letterIn(reach, reference)}))
+  const found = await atMost(clustersAtOnce, [...new Set(ids)], async (reference) => ({
+    reference,
+    letter: await letterIn(reach, reference),
+  }))
   const matches = (letter: PlacedLetter) =>
     Object.entries(filter).every(([key, value]) => value === undefined || letter[key as keyof DeadLetterFilter] === value)
   return {
@@ -140,8 +148,8 @@ export const changeLetters = async (
   let done = 0
   for (const admin of admins) {
     const ids = letters.filter(({at}) => at === placeOf(admin)).map(({id}) => id)
-    for (let from = 0; from < ids.length; from += pageSize) {
-      done += await change(admin, ids.slice(from, from + pageSize))
+    for (let from = 0; from < ids.length; from += idsAtOnce) {
+      done += await change(admin, ids.slice(from, from + idsAtOnce))
       tell(done)
     }
   }

@@ -75,9 +75,7 @@ export const replayLetters = async (
   const statesOf = async () =>
     new Map(
       await Promise.all(
-        [...new Set(lines.map(({admin}) => admin))].map(
-          async (admin) => [admin, await orElse(admin.state(), () => undefined)] as const,
-        ),
+        [...new Set(lines.map(({admin}) => admin))].map(async (admin) => [admin, await orElse(admin.state(), () => undefined)] as const),
       ),
     )
   const at = (states: Awaited<ReturnType<typeof statesOf>>, line: Line) => {
@@ -99,14 +97,14 @@ export const replayLetters = async (
     await sleep(lookMs)
   }
   const ids = new Set(letters.map(({id}) => id))
-  const own = new Set(lines.map((line) => `${placeOf(line.admin)} ${lineOf({...line, signal: signals.find((one) => one === line.signal) ?? 'logs'})}`))
+  const own = new Set(
+    lines.map((line) => `${placeOf(line.admin)} ${lineOf({...line, signal: signals.find((one) => one === line.signal) ?? 'logs'})}`),
+  )
   const found = (await listLetters(reach, {}, Infinity)).letters.filter(
     (letter) =>
       // an id that is the same again is one that was refused again
       own.has(`${letter.at} ${lineOf(letter)}`) &&
-      (letter.replayOf === undefined
-        ? ids.has(letter.id) || Date.parse(letter.time) >= startedMs - clockMs
-        : ids.has(letter.replayOf)),
+      (letter.replayOf === undefined ? ids.has(letter.id) || Date.parse(letter.time) >= startedMs - clockMs : ids.has(letter.replayOf)),
   )
   const deadAgain = Math.min(found.length, replayed)
   const waiting = Math.min(left, replayed - deadAgain)

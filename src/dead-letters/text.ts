@@ -3,12 +3,16 @@ import type {OpenedDeadLetter} from '../tools/queue-admin.ts'
 import type {PlacedLetter, Reach} from './letters.ts'
 import type {Replayed} from './replay.ts'
 
-const timeOf = (time: string): string => new Date(time).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z')
+const timeOf = (time: string): string =>
+  new Date(time)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z')
 
 /** The id as the other commands take it; with its place where there are dead letters of several collectors. */
 const reference = ({at, id}: PlacedLetter, isOneOfSeveral: boolean): string => printable(isOneOfSeveral ? `${at}/${id}` : id)
 
-export const unreachedText = ({unreached}: Pick<Reach, 'unreached'>): readonly string[] =>
+const unreachedText = ({unreached}: Pick<Reach, 'unreached'>): readonly string[] =>
   unreached.map(({cluster, why}) => `${mark.soon} ${cluster} is not among them: ${printable(why)}`)
 
 export const lettersText = (
@@ -68,14 +72,18 @@ export const selectionText = (letters: readonly PlacedLetter[]): string => {
   return `${count(letters.length, 'dead letter')}: ${[...shown, ...(rest > 0 ? [`${grouped(rest)} others`] : [])].join(', ')}`
 }
 
-export const missingText = (missing: readonly string[]): readonly string[] =>
+const missingText = (missing: readonly string[]): readonly string[] =>
   missing.map((id) => `${mark.skipped} ${printable(id)}: no dead letter of this id matches; replayed or dropped before, perhaps`)
 
-export const replayedText = ({replayed, stored, deadAgain, waiting}: Replayed, missing: readonly string[], reach: Pick<Reach, 'unreached'>): string =>
+export const replayedText = (
+  {replayed, stored, deadAgain, waiting}: Replayed,
+  missing: readonly string[],
+  reach: Pick<Reach, 'unreached'>,
+): string =>
   [
     replayed === 0
       ? 'Nothing to do: there is no dead letter to replay.'
-      : `${waiting > 0 || deadAgain > 0 ? mark.soon : mark.so} ${grouped(replayed)} replayed: ${grouped(stored)} stored, ${grouped(deadAgain)} dead letters again, ${grouped(waiting)} still waiting.`,
+      : `${waiting > 0 || deadAgain > 0 ? mark.soon : mark.so} ${grouped(replayed)} replayed: ${grouped(stored)} stored, ${grouped(deadAgain)} refused again, ${grouped(waiting)} still waiting.`,
     ...missingText(missing),
     ...unreachedText(reach),
     ...(deadAgain > 0 ? [nextCommands(['lkeobs dead-letters list'])] : []),

@@ -95,7 +95,8 @@ const seenCollector = z
 const collectorDisagreements = (data: unknown): readonly Disagreement[] => {
   const {hub, edges, destinations, collector} = seenCollector.parse(data)
   const onKubernetes = [hub, ...edges].findIndex(({platform}) => platform.kubernetes !== undefined)
-  const isOurs = collector.build === undefined ? hub.platform.local !== undefined || collector.image !== undefined : collector.build === 'lkeobs'
+  const isOurs =
+    collector.build === undefined ? hub.platform.local !== undefined || collector.image !== undefined : collector.build === 'lkeobs'
   return [
     ...(collector.build === 'lkeobs' && collector.image === undefined && onKubernetes !== -1
       ? [

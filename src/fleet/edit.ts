@@ -1,5 +1,8 @@
-import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLSeq} from 'yaml'
-import {parseFleet} from './load.ts'
+import path from 'node:path'
+import {Document, isMap, isNode, isScalar, isSeq, parseDocument, visit, type YAMLMap, type YAMLSeq} from 'yaml'
+import {LkeobsError} from '../errors.ts'
+import type {Files} from '../tools/files.ts'
+import {type FleetFile, loadFleet, parseFleet} from './load.ts'
 import {portsOfEdge, portsOfHub, portsOfHubWith} from './clashes.ts'
 import type {DestinationInput, EdgeInput, HubElsewhere} from './schema.ts'
 
@@ -149,6 +152,62 @@ const exchanged = (text: string, {list, at, isJson}: Found, entry: object): stri
 export const withDestination = (text: string, destination: DestinationInput): string => {
   const there = found(text, 'destinations', destination.name)
   return checked(there ? exchanged(text, there, destination) : added(text, 'destinations', [destination]))
+}
+
+/** A key and its value as a person would write them: on one line, in JSON where the file is JSON. */
+const pairText = (key: string, value: string, isJson: boolean): string =>
+  isJson ? `${JSON.stringify(key)}: ${JSON.stringify(value)}` : written(new Document({[key]: value}))
+
+/** The map with one more pair: inside its brackets, or on a line of its own below the last. */
+const intoMap = (text: string, map: YAMLMap, pair: (isJson: boolean) => string, isJson: boolean): string => {
+  const last = map.items.at(-1)
+  if (map.flow) {
+    const at = last ? endOf(last.value ?? last.key) : startOf(map) + 1
+    return splice(text, at, at, last ? `, ${pair(isJson)}` : pair(isJson))
+  }
+  const first = map.items[0]
+  const indent = startOf(first?.key) - (text.lastIndexOf('\n', startOf(first?.key)) + 1)
+  // comments as deep as its keys are its own
+  return insertLines(text, endOf(last?.value ?? last?.key), indent - 1, `${' '.repeat(indent)}${pair(false)}\n`)
+}
+
+/** The text with this image for the collector; every other byte stays. LKO-1002 where it is none. */
+export const withCollectorImage = (text: string, image: string): string => {
+  const {contents: root} = parseDocument(text, {keepSourceTokens: true})
+  if (!isMap(root)) return text
+  const isJson = root.flow === true
+  const pair = root.items.find(({key}) => isScalar(key) && key.value === 'collector')
+  const map = pair?.value
+  const imagePair = (json: boolean) => pairText('image', image, json)
+  if (isMap(map)) {
+    const value = map.get('image', true)
+    if (!isNode(value)) return checked(intoMap(text, map, imagePair, isJson))
+    const scalar = isJson ? JSON.stringify(image) : image
+    return checked(splice(text, startOf(value), (value.range ?? [0, 0])[1], scalar))
+  }
+  if (pair) return checked(text)
+  const end = endOf(root.items.at(-1)?.value)
+  if (isJson) return checked(splice(text, end, end, `, "collector": {${imagePair(true)}}`))
+  return checked(insertLines(text, end, 0, `collector:\n  ${imagePair(false)}\n`))
+}
+
+const placeholder = `image.invalid/otelcol@sha256:${'0'.repeat(64)}`
+
+/** The fleet file, which may lack nothing but the image that is about to be pinned in it. */
+export const loadFleetToPin = async (file: string, files: Files): Promise<FleetFile> => {
+  try {
+    return await loadFleet(file, files)
+  } catch (error) {
+    if (!(error instanceof LkeobsError) || error.code !== 'LKO-1002') throw error
+    const absolute = path.resolve(file)
+    const text = await files.read(absolute).catch(() => undefined)
+    if (text === undefined) throw error
+    try {
+      return {fleet: parseFleet(withCollectorImage(text, placeholder), file), file: absolute, folder: path.dirname(absolute), text}
+    } catch {
+      throw error
+    }
+  }
 }
 
 /** The text without this edge; every other byte stays. LKO-1002 where the rest is no fleet without it. */

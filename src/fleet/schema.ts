@@ -5,6 +5,7 @@ import {signals} from '../collector/config.ts'
 import {takenEnds, takenNames} from '../collector/destinations.ts'
 import {scrubProblem} from '../collector/scrub.ts'
 import {kinds} from '../destinations/index.ts'
+import {imageReferenceOf, imagePattern, repositoryOf, repositoryPattern} from '../images/reference.ts'
 import {readDuration} from '../output.ts'
 import {disagreements, portsOfEdge, portsOfHub} from './clashes.ts'
 import {heldTogether, holderShape} from './holders.ts'
@@ -254,7 +255,12 @@ const destinationShape = z.strictObject({
   maxAge: duration.optional().describe('How long a batch is tried before it is given up; for ever unless given.'),
   queue: z
     .strictObject({
-      items: z.int().min(1000).max(100_000_000).optional().describe('How many items wait for it at most; as many as come in its outage unless given.'),
+      items: z
+        .int()
+        .min(1000)
+        .max(100_000_000)
+        .optional()
+        .describe('How many items wait for it at most; as many as come in its outage unless given.'),
     })
     .prefault({})
     .describe('What waits for it in the gateway, on disk.'),
@@ -309,6 +315,15 @@ const hubSchema = z.strictObject({
     .describe('The Vault of the hub, which signs the issuer of every edge.'),
 })
 
+/** A pattern does not tell a host from a folder of Docker Hub; it still serves an editor. */
+const matching = (pattern: RegExp, expected: string, isRight: (text: string) => boolean) =>
+  z
+    .string()
+    .superRefine((text, context) => {
+      if (!isRight(text)) context.addIssue({code: 'custom', message: `expected ${expected}, got ${JSON.stringify(text)}`})
+    })
+    .meta({pattern: pattern.source.replaceAll(/\?<\w+>/g, '?:')})
+
 const collectorSchema = z.strictObject({
   build: z
     .enum(collectorBuilds)
@@ -316,13 +331,29 @@ const collectorSchema = z.strictObject({
     .describe(
       'lkeobs: the one that lkeobs builds, with a durable queue of its own. upstream: the distribution of its publisher, which promises less. On this machine lkeobs unless given; on Kubernetes lkeobs where `image` is given, upstream otherwise.',
     ),
-  image: z
-    .string()
-    .regex(/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$/, {
-      error: ({input}) => `expected an image with its digest, registry.example/otelcol@sha256:…, got ${JSON.stringify(input)}`,
-    })
+  image: matching(
+    imagePattern,
+    'an image with its digest, registry.example/otelcol@sha256:…',
+    (text) => imageReferenceOf(text)?.digest !== undefined,
+  )
     .optional()
-    .describe('The image of the build lkeobs that clusters on Kubernetes run, by its digest: registry.example/otelcol@sha256:….'),
+    .describe(
+      'The image of the build lkeobs that clusters on Kubernetes run, by its digest: registry.example/otelcol@sha256:…. `images push` writes it.',
+    ),
+  registry: matching(
+    repositoryPattern,
+    'a host and a repository without a tag, registry.example/team/otelcol',
+    (text) => repositoryOf(text) !== undefined,
+  )
+    .optional()
+    .describe('Where `images push` pushes the image to, host and repository: registry.example/team/otelcol.'),
+  pullSecret: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {error: ({input}) => `expected the name of a Secret, got ${JSON.stringify(input)}`})
+    .optional()
+    .describe(
+      'The name of a Secret of type kubernetes.io/dockerconfigjson that lets nodes pull the image. It exists in the namespaces lkeobs and lkeobs-node of every cluster.',
+    ),
 })
 
 export const fleetSchema = z

@@ -65,7 +65,8 @@ const figuresOf = (page: Counters): Figures => {
       if (name === `${received.accepted}_${counted[signal]}` && labels['receiver'] === 'otlp' && labels['transport'] === 'grpc')
         added(figures, `${fromGenerators} ${signal}`, value)
       for (const [figure, series] of Object.entries(exported))
-        if (!behindQueues.has(labels['exporter'] ?? '') && name === `${series}_${counted[signal]}`) added(figures, `${figure} ${signal} ${labels['exporter']}`, value)
+        if (!behindQueues.has(labels['exporter'] ?? '') && name === `${series}_${counted[signal]}`)
+          added(figures, `${figure} ${signal} ${labels['exporter']}`, value)
     }
   }
   return figures
@@ -167,7 +168,11 @@ const refusals = (collector: Growth, signal: Signal): Partial<Hop> => {
   const prefix = `${refusedBy} ${signal} `
   const reasons = collector
     .figures()
-    .flatMap((figure) => (figure.startsWith(prefix) && (collector.of(figure) ?? 0) > 0 ? [[figure.slice(prefix.length), collector.of(figure) ?? 0] as const] : []))
+    .flatMap((figure) =>
+      figure.startsWith(prefix) && (collector.of(figure) ?? 0) > 0
+        ? [[figure.slice(prefix.length), collector.of(figure) ?? 0] as const]
+        : [],
+    )
   const lost = collector.of(`lost ${signal}`) ?? 0
   return {...(reasons.length > 0 && {refusedBy: Object.fromEntries(reasons)}), ...(lost > 0 && {lost})}
 }

@@ -6,25 +6,31 @@ import type {Site, Way} from './way.ts'
 
 const buildMs = 60 * 60_000
 
+/** What the program is built for. */
+export type Target = {readonly os: string; readonly architecture: string}
+
 /** Builds the program from the Go module registry. Go's own build cache makes a second run go on where the first stopped. */
 export const fromGoModule =
-  (module: GoModule): Way =>
+  (module: GoModule, target?: Target): Way =>
   async ({binary}, site) => {
     const {tools, workspace} = site
     const go = await goFor(module.needs, site)
     const file = path.join(workspace, binary)
     const flags = ['-v', ...(module.tags ? ['-tags', module.tags] : []), '-ldflags', `-s -w ${module.ldflags}`.trim()]
     if (module.wrapper === undefined) {
-      await build(go, ['install', ...flags, module.package], {GOBIN: workspace}, site)
+      await build(go, ['install', ...flags, module.package], {GOBIN: workspace, ...goTarget(target)}, site)
     } else {
       const copy = await copyOf(module.wrapper, site)
-      const settings = {GOFLAGS: `${commonFlags} -mod=mod`, ...(module.sumdb && {GOSUMDB: module.sumdb})}
+      const settings = {...goTarget(target), GOFLAGS: `${commonFlags} -mod=mod`, ...(module.sumdb && {GOSUMDB: module.sumdb})}
       await build(go, ['build', '-C', copy, ...flags, '-o', file, module.package], settings, site)
     }
     return tools.download.dry
       ? undefined
       : {source: 'registry', from: `${module.package}${module.wrapper === undefined ? '' : ` (programs/${module.wrapper}/go.mod)`}`, file}
   }
+
+/** Of this machine unless given: an empty variable is none to Go. */
+const goTarget = (target: Target | undefined) => ({GOOS: target?.os ?? '', GOARCH: target?.architecture ?? ''})
 
 const commonFlags = '-buildvcs=false -trimpath'
 
@@ -50,7 +56,7 @@ const build = async (
   await shell.run({
     file: go,
     args,
-    env: {CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOWORK: 'off', GOOS: '', GOARCH: '', GOFLAGS: commonFlags, ...settings},
+    env: {CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOWORK: 'off', GOFLAGS: commonFlags, ...settings},
     timeoutMs: buildMs,
     mutates: true,
     onLine(line) {

@@ -12,6 +12,10 @@ export const moduleFiles = (folder: string): readonly string[] =>
 /** 12 hex digits that change with what a build of the module reads. */
 export const sourcesDigest = (folder: string): string => {
   const hash = createHash('sha256')
-  for (const file of moduleFiles(folder)) hash.update(`${file}\0`).update(readFileSync(path.join(folder, file))).update('\0')
+  for (const file of moduleFiles(folder))
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(path.join(folder, file)))
+      .update('\0')
   return hash.digest('hex').slice(0, 12)
 }

@@ -57,7 +57,7 @@ const stuckOrWaiting = (of: Of, queue: SinkQueue): readonly Attention[] => {
   if (waiting === 0) return []
   const known = {...of, signal, sink, ...(edge !== null && {edge}), ...(lastError !== '' && {answer: lastError})}
   const where = of.collector === 'gateway' ? `the gateway on ${of.cluster}` : `the agent on ${of.cluster}`
-  const items = `${count(waiting, 'item')} ${waiting === 1 ? 'waits' : 'wait'}${oldestSeconds ? `, the oldest for ${duration(oldestSeconds * 1000)}` : ''}`
+  const items = `${grouped(waiting)} ${waiting === 1 ? 'item waits' : 'items wait'}${oldestSeconds ? `, the oldest for ${duration(oldestSeconds * 1000)}` : ''}`
   if (headFailingSeconds > stuckSeconds)
     return [
       {

@@ -1,13 +1,11 @@
+import type {CollectorBuild} from '../collector/build.ts'
 import {LkeobsError} from '../errors.ts'
 import type {Cluster} from '../platforms/platform.ts'
 import type {QueueAdmin, QueueState} from '../tools/queue-admin.ts'
 import type {Counters} from '../tools/stores.ts'
 
-/**
- * Which collector a cluster runs. `lkeobs`: the one that lkeobs builds, with queues and dead letters of ours. `upstream`: the stock
- * one. `unknown`: it does not answer.
- */
-export type CollectorBuild = 'lkeobs' | 'upstream' | 'unknown'
+/** Which collector a cluster was seen to run, whatever its fleet file wishes; `unknown` where it does not answer. */
+export type SeenBuild = CollectorBuild | 'unknown'
 
 export type CollectorProcess = {
   readonly admin: QueueAdmin
@@ -19,7 +17,7 @@ export type CollectorProcess = {
 export type Collector = {
   readonly cluster: string
   readonly component: 'gateway' | 'agent'
-  readonly build: CollectorBuild
+  readonly build: SeenBuild
   readonly processes: readonly CollectorProcess[]
   /** Its own counters; undefined where it does not answer, or was not asked since its queues said all. */
   readonly page: Counters | undefined

@@ -1,5 +1,5 @@
 import {signals} from '../collector/config.ts'
-import {dim, duration, mark, nextCommands, table} from '../output.ts'
+import {count, dim, duration, grouped, mark, nextCommands, printable, table} from '../output.ts'
 import {type DestinationSeen, type Reason, reasons} from './destinations.ts'
 
 /** 5,000: with a comma for the thousands, as it is read aloud. */
@@ -35,12 +35,23 @@ const queueText = ({items, percent}: DestinationSeen['queue']): string =>
   items === 0 ? '0%' : `${percent < 1 ? few.format(percent) : Math.round(percent)}%, ${many.format(items)}`
 
 const remarks = (seen: DestinationSeen): readonly string[] => {
-  const {name, state, lastError} = seen
+  const {name, state, lastError, deadLetters, takenOut} = seen
+  const reasonsText = Object.entries(takenOut)
+    .filter(([, items]) => items > 0)
+    .map(([reason, items]) => `${printable(reason)} ${grouped(items)}`)
+    .join(', ')
   return [
     ...(state === 'unknown' ? [`${marks.unknown} ${name}: the gateway has not reported of it within half a minute`] : []),
     ...dropsText(seen).map((drop) => `${marks[state === 'dropping' ? 'dropping' : 'waiting']} ${name}: dropped ${drop}`),
+    ...(deadLetters !== null && deadLetters > 0
+      ? [
+          `${marks.waiting} ${name}: ${count(deadLetters, 'dead letter')}${reasonsText === '' ? '' : `; taken out since the gateway started: ${reasonsText}`}`,
+        ]
+      : []),
     ...(lastError
-      ? [`${marks.waiting} ${name}: ${lastError.signal}, ${duration(lastError.secondsAgo * 1000)} ago: ${lastError.message}`]
+      ? [
+          `${marks.waiting} ${name}: ${lastError.signal}, ${lastError.failingSeconds === undefined ? `${duration(lastError.secondsAgo * 1000)} ago` : `refused for ${duration(lastError.failingSeconds * 1000)}`}: ${printable(lastError.message, {lines: true})}`,
+        ]
       : []),
   ]
 }
@@ -61,5 +72,8 @@ export const destinationsText = (destinations: readonly DestinationSeen[]): stri
     table(['destination', 'kind', 'signals', 'sent', 'failed', 'queue', 'oldest'], rows),
     ...destinations.flatMap(remarks),
     ...(ailing.length === 0 ? [] : [nextCommands(ailing.map(({name}) => `lkeobs dest test ${name}`))]),
+    ...destinations.flatMap(({name, deadLetters}) =>
+      (deadLetters ?? 0) > 0 ? [nextCommands([`lkeobs dead-letters list --sink ${name}`])] : [],
+    ),
   ].join('\n')
 }

@@ -1,5 +1,5 @@
 import type {Fleet} from '../clusters.ts'
-import {counted, type Signal, signals} from '../collector/config.ts'
+import {counted, perSignal, type Signal, signals} from '../collector/config.ts'
 import {feedOf} from '../collector/destinations.ts'
 import {exporterOf, kindOf, signalsOf} from '../destinations/index.ts'
 import {LkeobsError} from '../errors.ts'
@@ -7,7 +7,9 @@ import type {Destination} from '../fleet/schema.ts'
 import type {HubCluster} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus, type Sample, type Series, seriesPrometheus} from '../tools/stores.ts'
-import {failuresIn} from './exporter-log.ts'
+import {collectorOf} from './collectors.ts'
+import {failuresIn, withoutSecrets} from './exporter-log.ts'
+import {queuesInState} from './queues.ts'
 
 /** Why items were dropped: there was no room in the queue, they were tried for maxAge, or the destination refuses them for good. */
 export const reasons = ['queueFull', 'gaveUp', 'refused'] as const
@@ -16,7 +18,14 @@ export type Reason = (typeof reasons)[number]
 export type Dropped = Readonly<Record<Reason, number>>
 
 /** What an exporter of the gateway said when it last failed. */
-export type LastError = {readonly at: string; readonly secondsAgo: number; readonly signal: Signal; readonly message: string}
+export type LastError = {
+  readonly at: string
+  readonly secondsAgo: number
+  readonly signal: Signal
+  readonly message: string
+  /** For how long the head of the queue has been refused. */
+  readonly failingSeconds?: number
+}
 
 export type DestinationSeen = {
   readonly name: string
@@ -37,6 +46,10 @@ export type DestinationSeen = {
   }
   /** How long the oldest item had waited at the last report, in seconds; null where nothing is known of it. */
   readonly oldestSeconds: number | null
+  /** Kept by the gateways since the destination refuses them for good; null where the collector keeps none. */
+  readonly deadLetters: number | null
+  /** By reason: what was taken out and kept, since the gateways started. */
+  readonly takenOut: Readonly<Record<string, number>>
   /** By signal: what the gateways have dropped that were heard of within a week, each since it started. */
   readonly dropped: Readonly<Record<Signal, Dropped>>
   readonly lastError: LastError | null
@@ -147,6 +160,14 @@ const droppedOf = (destination: Destination, failed: Readonly<Record<Signal, rea
   return {metrics: bySignal('metrics'), logs: bySignal('logs'), traces: bySignal('traces')}
 }
 
+/** What a queue of ours has dropped: the oldest where it was full, and what was older than its maxAge. */
+export const droppedByQueue = (destination: Destination, dropped: readonly Sample[]): DestinationSeen['dropped'] =>
+  perSignal((signal) => {
+    const own = dropped.filter(({labels}) => labels['sink'] === destination.name && labels['signal'] === signal)
+    const old = sum(own.filter(({labels}) => labels['reason'] === 'too-old').map(({value}) => value))
+    return {queueFull: sum(own.map(({value}) => value)) - old, gaveUp: old, refused: 0}
+  })
+
 const stateOf = (seen: Pick<DestinationSeen, 'sentPerSecond' | 'failedPerSecond' | 'oldestSeconds'>): DestinationSeen['state'] => {
   if (seen.oldestSeconds === null) return 'unknown'
   if (seen.failedPerSecond > 0) return 'dropping'
@@ -197,6 +218,59 @@ export const seenBy = (
       capacity: sum(queues.map(({capacity}) => capacity)),
       percent: Math.max(...queues.map(({size, capacity}) => (capacity === 0 ? 0 : (100 * size) / capacity))),
     },
+    deadLetters: null,
+    takenOut: {},
+  }
+}
+
+const queueNames = 'stored_items_total|dropped_items_total|taken_out_items_total|waiting_items|waiting_bytes|oldest_seconds|dead_letters'
+
+/** What is known of a destination by a queue of ours; undefined where the gateways have none. */
+export const seenByQueue = (
+  destination: Destination,
+  series: readonly Series[],
+  nowMs: number,
+): Omit<DestinationSeen, 'dropped' | 'lastError'> | undefined => {
+  const of = (name: string) =>
+    series.filter(({labels}) => labels['__name__'] === `lkeobs_queue_${name}` && labels['sink'] === destination.name)
+  const waiting = of('waiting_items')
+  if (waiting.length === 0) return undefined
+  const {kind, settings} = kindOf(destination)
+  const items = gaugeAt(waiting, nowMs)
+  const ages = of('oldest_seconds').flatMap((one) => {
+    const found = valueBy(one, nowMs)
+    return found && found[0] > nowMs - freshMs ? [found[1]] : []
+  })
+  const capacity = signalsOf(destination).map((signal) => {
+    const room = series.filter(({labels}) => labels['__name__'] === 'lkeobs_queue_capacity_bytes' && labels['signal'] === signal)
+    const bytes = of('waiting_bytes').filter(({labels}) => labels['signal'] === signal)
+    return {bytes: gaugeAt(bytes, nowMs) ?? 0, capacity: gaugeAt(room, nowMs) ?? 0}
+  })
+  const takenOut: Record<string, number> = {}
+  for (const one of of('taken_out_items_total')) {
+    const {reason = ''} = one.labels
+    takenOut[reason] = (takenOut[reason] ?? 0) + (valueBy(one, nowMs)?.[1] ?? 0)
+  }
+  const found = {
+    sentPerSecond: rate(of('stored_items_total'), nowMs),
+    failedPerSecond: rate(of('dropped_items_total'), nowMs),
+    oldestSeconds: items === undefined ? null : items === 0 ? 0 : ages.length === 0 ? null : Math.round(Math.max(...ages) * 10) / 10,
+  }
+  return {
+    name: destination.name,
+    kind: kind.name,
+    at: kind.at(settings),
+    signals: signalsOf(destination),
+    state: stateOf(found),
+    ...found,
+    queue: {
+      items: items ?? 0,
+      // of one that counts bytes it is not known how many items it holds
+      capacity: 0,
+      percent: Math.max(0, ...capacity.map((one) => (one.capacity === 0 ? 0 : (100 * one.bytes) / one.capacity))),
+    },
+    deadLetters: gaugeAt(of('dead_letters'), nowMs) ?? 0,
+    takenOut,
   }
 }
 
@@ -208,16 +282,39 @@ const answered = <T>(answer: T | undefined, base: string): T => {
 /** A destination that fails says so with every try: about as many lines as an hour of that has. */
 const linesOfLog = 4000
 
+/** What a destination that items wait for last answered, as the queue of the gateway knows it. */
+const lastAnswerOf = async (hub: HubCluster, destination: Destination): Promise<LastError | null> => {
+  const {processes} = await collectorOf(hub)
+  const [worst] = processes
+    .flatMap(({state}) => (state ? queuesInState(state).queues : []))
+    .filter(({sink, lastError, waiting}) => sink === destination.name && lastError !== '' && waiting > 0)
+    .toSorted((one, other) => other.headFailingSeconds - one.headFailingSeconds)
+  if (!worst) return null
+  const {signal, lastError, headFailingSeconds} = worst
+  // when it was told is not known, but that nothing else was told since
+  return {
+    at: new Date().toISOString(),
+    secondsAgo: 0,
+    signal,
+    message: withoutSecrets(lastError),
+    ...(headFailingSeconds > 0 && {failingSeconds: headFailingSeconds}),
+  }
+}
+
 const destinationSeen = async (http: Http, hub: HubCluster, destination: Destination, log: readonly string[]) => {
   const {prometheus} = await hub.stores()
   const exporters = `job="gateway",exporter=~"${exporterOf(destination)}|${feedOf(destination.name)}"`
   const names = 'otelcol_exporter_((sent|send_failed)_.+_total|queue_size|queue_capacity)'
+  const ofQueue = `{__name__=~"lkeobs_queue_(${queueNames})",job="gateway",sink="${destination.name}"}`
+  const [queue, room] = await Promise.all([
+    seriesPrometheus(http, prometheus, ofQueue, 2 * (minuteMs / 1000)),
+    seriesPrometheus(http, prometheus, 'lkeobs_queue_capacity_bytes{job="gateway"}', minuteMs / 1000),
+  ])
+  const own = seenByQueue(destination, [...answered(queue, prometheus), ...answered(room, prometheus)], Date.now())
+  const lastError = async () => (own ? await lastAnswerOf(hub, destination) : null) ?? lastErrorIn(log, exporterOf(destination), Date.now())
+  if (own) return {...own, lastError: await lastError()}
   const series = await seriesPrometheus(http, prometheus, `{__name__=~"${names}",${exporters}}`, backSeconds)
-  const nowMs = Date.now()
-  return {
-    ...seenBy(destination, answered(series, prometheus), nowMs),
-    lastError: lastErrorIn(log, exporterOf(destination), nowMs),
-  }
+  return {...seenBy(destination, answered(series, prometheus), Date.now()), lastError: await lastError()}
 }
 
 /**
@@ -237,10 +334,15 @@ export const destinationsOf = async (http: Http, {file, hub}: Fleet): Promise<re
     }),
   ])
   const bySignal = Object.fromEntries(failed) as Record<Signal, readonly Sample[]>
+  const byQueue = answered(
+    await queryPrometheus(http, prometheus, 'max_over_time(lkeobs_queue_dropped_items_total{job="gateway"}[7d])'),
+    prometheus,
+  )
   return Promise.all(
-    destinations.map(async (destination) => ({
-      ...(await destinationSeen(http, hub, destination, log)),
-      dropped: droppedOf(destination, bySignal),
-    })),
+    destinations.map(async (destination) => {
+      const seen = await destinationSeen(http, hub, destination, log)
+      // behind a queue of ours an exporter fails with every try, and nothing is dropped for that
+      return {...seen, dropped: seen.deadLetters === null ? droppedOf(destination, bySignal) : droppedByQueue(destination, byQueue)}
+    }),
   )
 }

@@ -7,7 +7,8 @@ import {addReasons, type Reasons, totalOf} from './queues.ts'
 const flowMark = {sending: mark.so, idle: mark.skipped, unknown: mark.skipped} as const satisfies Record<Flow, string>
 const attentionMark = {failed: mark.not, soon: mark.soon} as const satisfies Record<Attention['level'], string>
 
-const passages = ({data}: EdgeStatus, collector: 'agent' | 'gateway'): readonly Passage[] => signals.flatMap((signal) => data[signal][collector] ?? [])
+const passages = ({data}: EdgeStatus, collector: 'agent' | 'gateway'): readonly Passage[] =>
+  signals.flatMap((signal) => data[signal][collector] ?? [])
 
 const sumOf = (all: readonly (number | null)[]): string =>
   all.length === 0 || all.includes(null) ? '?' : grouped(all.reduce<number>((sum, items) => sum + (items ?? 0), 0))
@@ -51,7 +52,11 @@ const queueText = ({signal, sink, percent, fullInSeconds, fullInWhen}: QueueStat
 
 const attentionLines = ({level, what, answer}: Attention): readonly string[] => [
   `${attentionMark[level]} ${what}`,
-  ...(answer === undefined ? [] : printable(answer.trim(), {lines: true}).split('\n').map((line) => dim(`    ${line}`))),
+  ...(answer === undefined
+    ? []
+    : printable(answer.trim(), {lines: true})
+        .split('\n')
+        .map((line) => dim(`    ${line}`))),
 ]
 
 const reasonsText = (reasons: Reasons): string =>
@@ -89,10 +94,7 @@ const wideTable = (edges: readonly EdgeStatus[]): string => {
       }),
     ),
   )
-  return table(
-    ['edge', 'signal', 'at', 'accepted', 'passed on', 'repaired', 'taken out', 'dropped', 'refused', 'waiting', 'oldest'],
-    rows,
-  )
+  return table(['edge', 'signal', 'at', 'accepted', 'passed on', 'repaired', 'taken out', 'dropped', 'refused', 'waiting', 'oldest'], rows)
 }
 
 /** One row for each edge, and one block for what needs attention. */
@@ -119,12 +121,15 @@ export const fleetStatusText = ({fleet, ok, lab, hub, edges, attention}: FleetSt
     `fleet ${fleet}   hub ${isHubReady ? mark.so : mark.not}   edges ${edges.length}: ${edges.length - silent} sending, ${silent} silent${stuck > 0 ? `, ${stuck} not delivered` : ''}`,
     '',
     ...(edges.length > 0
-      ? [
-          table(['edge', 'm l t', 'fresh', 'accepted', 'stored', 'taken out', 'waiting', 'oldest', 'certificate'], edges.map(edgeRow)),
-        ]
+      ? [table(['edge', 'm l t', 'fresh', 'accepted', 'stored', 'taken out', 'waiting', 'oldest', 'certificate'], edges.map(edgeRow))]
       : [dim('no edges')]),
     ...(wide && edges.length > 0
-      ? ['', wideTable(edges), '', ...edges.flatMap(({name, queues}) => (queues.length > 0 ? [`queues of ${name}   ${queues.map(queueText).join('   ')}`] : []))]
+      ? [
+          '',
+          wideTable(edges),
+          '',
+          ...edges.flatMap(({name, queues}) => (queues.length > 0 ? [`queues of ${name}   ${queues.map(queueText).join('   ')}`] : [])),
+        ]
       : []),
     `${hub.name}   ${parts.join('  ')}`,
     ...(hub.queues.length > 0 ? [`queues of ${hub.name}   ${hub.queues.map(queueText).join('   ')}`] : []),

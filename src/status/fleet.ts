@@ -1,16 +1,27 @@
+import {setTimeout as sleep} from 'node:timers/promises'
 import type {Fleet} from '../clusters.ts'
 import {atMost} from '../checks/check.ts'
+import {itemBytes, ratesOf} from '../collector/budget.ts'
 import {counted, perSignal, type Signal, signals} from '../collector/config.ts'
 import {orElse} from '../errors.ts'
-import type {EdgeCluster, Hand, Stores} from '../platforms/platform.ts'
+import type {EdgeCluster, Hand, HubCluster, Stores} from '../platforms/platform.ts'
 import type {Http} from '../tools/http.ts'
 import {queryPrometheus} from '../tools/stores.ts'
 import {readCertificate} from '../tools/x509.ts'
 import {type Attention, attentionOf, type QueueStatus} from './attention.ts'
-import {bytesOfItem, declaredRates} from './budget.ts'
-import {type Collector, type CollectorBuild, collectorOf} from './collectors.ts'
+import {type Collector, collectorOf, type SeenBuild} from './collectors.ts'
 import {agentPaces, agentQueues, gatewayPace, noPace, type Pace} from './prometheus-queues.ts'
-import {addReasons, type CollectorQueues, noQueues, queuesInPage, queuesInState, type SinkQueue, together} from './queues.ts'
+import {
+  addReasons,
+  type CollectorQueues,
+  mayHang,
+  noQueues,
+  queuesInPage,
+  queuesInState,
+  type SinkQueue,
+  together,
+  unmoved,
+} from './queues.ts'
 import {hubSealFault, openness, type Openness} from './seals.ts'
 
 /** `sending`: items of it left the agent within five minutes; `idle`: none did; `unknown`: the agent has not reported its counters. */
@@ -51,7 +62,7 @@ export type FleetStatus = {
     readonly components: Readonly<Record<string, string>>
     readonly vault: Openness
     /** The build of its gateways. */
-    readonly collector: CollectorBuild
+    readonly collector: SeenBuild
     readonly queues: readonly QueueStatus[]
     /** Every sink of the gateways, destinations among them, with the edge whose items wait for it. */
     readonly sinks: readonly SinkQueue[]
@@ -80,21 +91,25 @@ const queuesOf = async (collector: Collector, log: () => Promise<readonly string
   return queuesInPage(page, isWaiting ? await orElse(log(), () => []) : [], Date.now())
 }
 
+const inOrder = <T extends {readonly signal: Signal}>(all: readonly T[]): readonly T[] =>
+  all.toSorted((one, other) => signals.indexOf(one.signal) - signals.indexOf(other.signal))
+
 const roomsOf = (
   of: Pick<QueueStatus, 'cluster' | 'collector'>,
   {rooms, queues}: CollectorQueues,
   {growth, incoming}: Pace,
   declared: Readonly<Record<Signal, number>>,
 ): readonly QueueStatus[] =>
-  rooms.map(({signal, sink, unit, capacity, used, ...lost}) => {
+  inOrder(rooms).map(({signal, sink, unit, capacity, used, ...lost}) => {
     const own = queues.filter((queue) => queue.signal === signal && (sink === '' || queue.sink === sink))
     const waiting = own.reduce((sum, queue) => sum + queue.waiting, 0)
     const waitingBytes = own.reduce((sum, queue) => sum + (queue.waitingBytes ?? 0), 0)
-    const itemSize = unit === 'items' ? 1 : waiting > 1000 && waitingBytes > 0 ? waitingBytes / waiting : bytesOfItem(signal)
+    const itemSize = unit === 'items' ? 1 : waiting > 1000 && waitingBytes > 0 ? waitingBytes / waiting : itemBytes[signal]
     const grows = waiting === 0 ? 0 : (growth.get(sink === '' ? signal : `${signal} ${sink}`) ?? 0)
     // less than one item a second is what comes and goes
     const isGrowing = grows > itemSize
-    const perSecond = isGrowing ? grows : (incoming[signal] ?? 0) > 0 ? (incoming[signal] ?? 0) * itemSize : declared[signal] * itemSize
+    // a quiet hour says little of an outage: it is what the file declares at least
+    const perSecond = isGrowing ? grows : Math.max(incoming[signal] ?? 0, declared[signal]) * itemSize
     return {
       ...of,
       signal,
@@ -109,8 +124,20 @@ const roomsOf = (
     }
   })
 
+const edgeIn = ({edges}: Fleet['file']['fleet'], name: string) => edges.find((edge) => edge.name === name)
+
 const levels = ['failed', 'soon'] as const
 const edgesAtOnce = 16
+
+const lookAgainMs = 1500
+
+/** The queues of the gateway; looked at once more where one of them may hang. */
+const lookedAtTwice = async (hub: HubCluster, first: CollectorQueues): Promise<CollectorQueues> => {
+  if (!first.queues.some(mayHang)) return first
+  await sleep(lookAgainMs)
+  const second = await queuesOf(await collectorOf(hub), async () => [])
+  return second.queues.length === 0 ? first : unmoved(first, second)
+}
 
 /** The fleet as its hub sees it, and what its collectors say of their queues. */
 export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promise<FleetStatus> => {
@@ -123,8 +150,8 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
     gatewayPace(http, stores),
     agentPaces(http, stores),
   ])
-  const gatewayQueues = await queuesOf(gateway, () => hub.log('gateway', logLines))
-  const declared = perSignal((signal) => edges.reduce((sum, {name}) => sum + declaredRates(file.fleet, name)[signal], 0))
+  const gatewayQueues = await lookedAtTwice(hub, await queuesOf(gateway, () => hub.log('gateway', logLines)))
+  const declared = perSignal((signal) => edges.reduce((sum, {name}) => sum + ratesOf(file.fleet, edgeIn(file.fleet, name))[signal], 0))
   const rooms = roomsOf({cluster: hub.name, collector: 'gateway'}, gatewayQueues, pace, declared)
   const [states, seen] = await Promise.all([
     hub.inspect(),
@@ -136,7 +163,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
         fault,
         reported: reported.get(edge.name),
         pace: paces.get(edge.name),
-        declared: declaredRates(file.fleet, edge.name),
+        declared: ratesOf(file.fleet, edgeIn(file.fleet, edge.name)),
         gateway: gatewayQueues,
       }),
     ),
@@ -164,7 +191,7 @@ export const fleetStatus = async (http: Http, {file, hub, edges}: Fleet): Promis
       vault: own,
       collector: gateway.build,
       queues: rooms,
-      sinks: gatewayQueues.queues,
+      sinks: inOrder(gatewayQueues.queues),
     },
     edges: all,
     attention,
@@ -207,7 +234,8 @@ const passageOf = (queues: readonly SinkQueue[]): Passage | null => {
 }
 
 /** What an agent calls itself in its queue is of no matter: all of it is its edge's. */
-const ofEdge = (all: CollectorQueues, edge: string): CollectorQueues => together([{...all, queues: all.queues.map((one) => ({...one, edge}))}])
+const ofEdge = (all: CollectorQueues, edge: string): CollectorQueues =>
+  together([{...all, queues: all.queues.map((one) => ({...one, edge}))}])
 
 /** An item of an agent that waits for longer is worth a question to the agent itself. */
 const oldSeconds = 10

@@ -68,7 +68,10 @@ export const agentPaces = async (http: Http, {prometheus}: Stores): Promise<Read
       return signal && labels['lkeobs_edge'] === edge ? [[signal, value] as const] : []
     })
   return new Map(
-    [...edges].map((edge) => [edge, {growth: new Map<string, number>(bySignal(growth, edge)), incoming: Object.fromEntries(bySignal(accepted, edge))}]),
+    [...edges].map((edge) => [
+      edge,
+      {growth: new Map<string, number>(bySignal(growth, edge)), incoming: Object.fromEntries(bySignal(accepted, edge))},
+    ]),
   )
 }
 

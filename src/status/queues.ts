@@ -131,6 +131,23 @@ export const together = (all: readonly CollectorQueues[]): CollectorQueues => ({
   ),
 })
 
+/** How many items have left a queue, wherever to. */
+const goneFrom = ({stored, takenOut, dropped}: SinkQueue): number => (stored ?? 0) + totalOf(takenOut) + totalOf(dropped)
+
+/** A store that hangs refuses nothing: a queue out of which nothing went between two looks has not moved since its oldest item came. */
+export const unmoved = (first: CollectorQueues, second: CollectorQueues): CollectorQueues => ({
+  ...second,
+  queues: second.queues.map((now) => {
+    const before = first.queues.find(({signal, sink, edge}) => signal === now.signal && sink === now.sink && edge === now.edge)
+    const hangs = before !== undefined && mayHang(before) && mayHang(now) && goneFrom(before) === goneFrom(now)
+    return hangs ? {...now, headFailingSeconds: now.oldestSeconds ?? 0, lastError: ''} : now
+  }),
+})
+
+/** Whether a queue may hang: its oldest item has waited for longer than a store takes for an answer, and no answer was a no. */
+export const mayHang = ({waiting, oldestSeconds, headFailingSeconds}: SinkQueue): boolean =>
+  waiting > 0 && headFailingSeconds === 0 && (oldestSeconds ?? 0) > 15
+
 /** As the queue administration of a process tells it. */
 export const queuesInState = ({queues}: QueueState): CollectorQueues => ({
   queues: queues.flatMap(({signal, sinks}) =>
@@ -179,8 +196,15 @@ const queuesOfOurs = (page: Counters): CollectorQueues => {
     page.find(({name, labels}) => name === 'otelcol_exporter_queue_size' && labels['exporter']?.endsWith(`/${sink}`) === true)?.labels[
       'exporter'
     ] ?? ''
-  const keys = samples.flatMap(({labels: {signal, sink, edge = ''}}) => (isSignal(signal) && sink ? [{signal, sink, edge}] : []))
-  const sinks = merged(keys, (key) => JSON.stringify(key), (one) => one)
+  // dead letters are counted for all edges together
+  const keys = samples.flatMap(({labels: {signal, sink, edge}}) =>
+    isSignal(signal) && sink && edge !== undefined ? [{signal, sink, edge}] : [],
+  )
+  const sinks = merged(
+    keys,
+    (key) => JSON.stringify(key),
+    (one) => one,
+  )
   return {
     queues: sinks.map(({signal, sink, edge}) => {
       const of = (name: string, ofSink = true) =>
@@ -191,7 +215,10 @@ const queuesOfOurs = (page: Counters): CollectorQueues => {
       const total = (name: string, ofSink = true) => of(name, ofSink).reduce((sum, {value}) => sum + value, 0)
       const most = (name: string) => Math.max(0, ...of(name).map(({value}) => value))
       const reasons = (name: string, ofSink = true) =>
-        of(name, ofSink).reduce<Reasons>((all, {labels, value}) => (value > 0 ? addReasons(all, {[labels['reason'] ?? '']: value}) : all), {})
+        of(name, ofSink).reduce<Reasons>(
+          (all, {labels, value}) => (value > 0 ? addReasons(all, {[labels['reason'] ?? '']: value}) : all),
+          {},
+        )
       return {
         signal,
         sink,
@@ -226,7 +253,11 @@ const queuesOfOurs = (page: Counters): CollectorQueues => {
         },
       ]
     }),
-    letters: merged(sinks, ({signal, sink}) => `${signal} ${sink}`, (one) => one).map(({signal, sink}) => ({
+    letters: merged(
+      sinks,
+      ({signal, sink}) => `${signal} ${sink}`,
+      (one) => one,
+    ).map(({signal, sink}) => ({
       signal,
       sink,
       count: samples
@@ -245,10 +276,14 @@ const queuesOfOurs = (page: Counters): CollectorQueues => {
  */
 const queuesOfStock = (page: Counters, log: readonly string[], nowMs: number): CollectorQueues => {
   const sizes = page.filter(({name, labels}) => name === 'otelcol_exporter_queue_size' && isSignal(labels['data_type']))
-  const keys = merged(sizes, ({labels}) => JSON.stringify([labels['data_type'], labels['exporter']]), (one, other) => ({
-    ...one,
-    value: one.value + other.value,
-  }))
+  const keys = merged(
+    sizes,
+    ({labels}) => JSON.stringify([labels['data_type'], labels['exporter']]),
+    (one, other) => ({
+      ...one,
+      value: one.value + other.value,
+    }),
+  )
   const queues = keys.flatMap(({labels: {data_type: signal, exporter = ''}, value: waiting}) => {
     if (!isSignal(signal)) return []
     const total = (name: string) =>
@@ -283,7 +318,8 @@ const queuesOfStock = (page: Counters, log: readonly string[], nowMs: number): C
     rooms: queues.flatMap(({signal, sink, exporter, waiting}) => {
       const capacity = page
         .filter(
-          ({name, labels}) => name === 'otelcol_exporter_queue_capacity' && labels['exporter'] === exporter && labels['data_type'] === signal,
+          ({name, labels}) =>
+            name === 'otelcol_exporter_queue_capacity' && labels['exporter'] === exporter && labels['data_type'] === signal,
         )
         .reduce((sum, {value}) => sum + value, 0)
       return capacity === 0 ? [] : [{signal, sink, unit: 'items' as const, capacity, used: waiting, lostItems: 0, lostBytes: 0}]

@@ -1,5 +1,5 @@
 import {randomBytes} from 'node:crypto'
-import {chmod, mkdir, open, readdir, readFile, rename, rm, stat, statfs} from 'node:fs/promises'
+import {chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, statfs} from 'node:fs/promises'
 import path from 'node:path'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {bytes} from '../output.ts'
@@ -17,6 +17,8 @@ export type Files = {
   list(folder: string): Promise<readonly string[]>
   /** Makes missing folders (0700). Default mode 0600. Throws LKO-3004 where the system refuses. */
   write(file: string, content: string | Uint8Array | Secret, mode?: number): Promise<void>
+  /** The same for what is too large to be held in memory. */
+  stream(file: string, chunks: AsyncIterable<Uint8Array>, mode?: number): Promise<void>
   /** Replaces the file by what is made of it, one process after another. */
   update(file: string, change: (content: string | undefined) => string): Promise<void>
   makeFolder(folder: string): Promise<void>
@@ -51,30 +53,34 @@ const free = async (folder: string): Promise<number> => {
   return above === folder ? 0 : free(above)
 }
 
+/** Writes beside the file, and puts it in its place when all of it is safely on the disk. */
+const replaceFile = async (file: string, write: (handle: FileHandle) => Promise<void>, mode: number): Promise<void> => {
+  const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
+  try {
+    await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
+    const handle = await open(temporary, 'w', mode)
+    try {
+      await write(handle)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await chmod(temporary, mode)
+    await rename(temporary, file)
+  } catch (error) {
+    await rm(temporary, {force: true}).catch(() => undefined)
+    throw error instanceof LkeobsError ? error : refused('written', file, error)
+  }
+}
+
 export const createFiles = (): Files => {
   const files: Files = {
     read: (file) => orMissing(file, readFile(file, 'utf8')),
     readBytes: (file) => orMissing(file, readFile(file)),
     exists: async (file) => (await orMissing(file, stat(file))) !== undefined,
     list: async (folder) => (await orMissing(folder, readdir(folder))) ?? [],
-    async write(file, content, mode = 0o600) {
-      const temporary = `${file}.${randomBytes(4).toString('hex')}.tmp`
-      try {
-        await mkdir(path.dirname(file), {recursive: true, mode: 0o700})
-        const handle = await open(temporary, 'w', mode)
-        try {
-          await handle.writeFile(plain(content))
-          await handle.sync()
-        } finally {
-          await handle.close()
-        }
-        await chmod(temporary, mode)
-        await rename(temporary, file)
-      } catch (error) {
-        await rm(temporary, {force: true}).catch(() => undefined)
-        throw refused('written', file, error)
-      }
-    },
+    write: (file, content, mode = 0o600) => replaceFile(file, (handle) => handle.writeFile(plain(content)), mode),
+    stream: (file, chunks, mode = 0o600) => replaceFile(file, (handle) => handle.writeFile(chunks), mode),
     update: (file, change) =>
       withLock(`${file}.lock`, async () => files.write(file, change(await files.read(file))), {onWait: () => undefined}),
     async makeFolder(folder) {
@@ -114,6 +120,9 @@ export const dryFiles = (files: Files, record: (line: string) => void): Files =>
       const text = Buffer.from(plain(content)).toString()
       written.set(file, text)
       record(`write ${shown(file)}   (${content instanceof Secret ? 'secret' : bytes(Buffer.byteLength(content))})`)
+    },
+    async stream(file) {
+      record(`write ${shown(file)}`)
     },
     async update(file) {
       record(`add to ${shown(file)}`)

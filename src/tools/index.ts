@@ -9,6 +9,7 @@ import {createClusters} from './kube/cluster.ts'
 import {dryKube} from './kube/dry.ts'
 import type {OpenKube} from './kube/kube.ts'
 import {createProcesses, dryProcesses, type Processes} from './processes.ts'
+import {createRegistryHttp, dryRegistryHttp, type RegistryHttp} from './registry-http.ts'
 import {createShell, dryShell, type Shell} from './shell.ts'
 import {dryVault, openVault, type OpenVault} from './vault.ts'
 import {createTls, type Tls} from './tls.ts'
@@ -29,6 +30,8 @@ export type Tools = {
   readonly tls: Tls
   /** Servers of others, as a destination is tried. */
   readonly wire: Wire
+  /** Registries of container images. */
+  readonly registry: RegistryHttp
   readonly ask: Ask
   /** The path of a pinned external program. Throws LKO-4001 when it is not installed. */
   readonly program: (name: ProgramName) => Promise<string>
@@ -53,6 +56,7 @@ export const createTools = (options: {readonly yes: boolean; readonly passwordFi
     x509: createX509(),
     tls: createTls(),
     wire: createWire(),
+    registry: createRegistryHttp(),
     ask,
     kube: clusters.open,
     helm: createHelm(programs),
@@ -75,6 +79,7 @@ export const dryTools = (tools: Tools, record: (line: string) => void): Tools =>
   x509: dryX509(record),
   tls: tools.tls,
   wire: dryWire(record),
+  registry: dryRegistryHttp(tools.registry, record),
   ask: {...tools.ask, confirm: async () => undefined},
   // a dry run needs no program: it only prints its name; one that is there tells whether what runs is as wished
   program: (name) => tools.program(name).catch(() => name),

@@ -3,12 +3,12 @@ import {LkeobsError} from '../errors.ts'
 import type {Secret} from '../secret.ts'
 import type {Http} from './http.ts'
 
-/** The file beside a collector's configuration with the token its queue administration asks for. */
-export const adminTokenFile = 'admin-token'
-
 const signal = z.enum(['metrics', 'logs', 'traces'])
 const amount = z.number().nonnegative()
-const byReason = z.record(z.string(), amount).nullish().transform((reasons) => reasons ?? {})
+const byReason = z
+  .record(z.string(), amount)
+  .nullish()
+  .transform((reasons) => reasons ?? {})
 
 const edgeSchema = z.object({
   edge: z.string(),
@@ -45,7 +45,10 @@ const stateSchema = z.object({
               deadLetters: z
                 .object({count: amount.default(0), bytes: amount.default(0), maxBytes: amount.default(0), evicted: amount.default(0)})
                 .prefault({}),
-              edges: z.array(edgeSchema).nullish().transform((edges) => edges ?? []),
+              edges: z
+                .array(edgeSchema)
+                .nullish()
+                .transform((edges) => edges ?? []),
             }),
           )
           .nullish()
@@ -71,9 +74,15 @@ const letterSchema = z.object({
 })
 
 const pageSchema = z.object({
-  deadLetters: z.array(letterSchema).nullish().transform((letters) => letters ?? []),
+  deadLetters: z
+    .array(letterSchema)
+    .nullish()
+    .transform((letters) => letters ?? []),
   total: amount,
-  next: z.string().nullish().transform((next) => (next === undefined || next === '' ? null : next)),
+  next: z
+    .string()
+    .nullish()
+    .transform((next) => (next === undefined || next === '' ? null : next)),
 })
 
 /** The queues of one collector process, as it tells them. */
@@ -102,8 +111,8 @@ export type QueueAdmin = {
   readonly process: string
   /** Undefined where nobody answers: the collector does not run, or has no queue of ours. */
   state(): Promise<QueueState | undefined>
-  /** One page. Throws LKO-2013 where it does not answer. */
-  deadLetters(filter: DeadLetterFilter & {readonly limit?: number; readonly after?: string}): Promise<DeadLetterPage>
+  /** One page, the oldest first; undefined where the one it should follow is gone. Throws LKO-2013 where it does not answer. */
+  deadLetters(filter: DeadLetterFilter & {readonly limit?: number; readonly after?: string}): Promise<DeadLetterPage | undefined>
   /** Undefined where there is none with this id. */
   deadLetter(id: string): Promise<OpenedDeadLetter | undefined>
   /** Puts these into the queue of their sink again and says how many; those that are gone do not count. */
@@ -122,6 +131,9 @@ export type QueueAdminAddress = {
 
 // a page of letters and a replay of a thousand take their time on a busy disk
 const patientMs = 60_000
+
+/** What a refusal says, or all of it. */
+const errorIn = (body: string): string => /^\s*\{"error":"((?:[^"\\]|\\.)*)"/.exec(body)?.[1] ?? body.trim().slice(0, 500)
 
 /** The HTTP administration of a collector's queues. */
 export const openQueueAdmin = (http: Http, {cluster, process, address, token}: QueueAdminAddress): QueueAdmin => {
@@ -146,8 +158,7 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
     if (answer === undefined) throw failed('does not answer')
     return answer
   }
-  const refusal = ({status, body}: {readonly status: number; readonly body: string}) =>
-    failed(`refused: ${status} ${body.trim().slice(0, 500)}`)
+  const refusal = ({status, body}: {readonly status: number; readonly body: string}) => failed(`refused: ${status} ${errorIn(body)}`)
   const change = async (what: 'replay' | 'drop', ids: readonly string[]): Promise<number> => {
     const answer = await http.post(`${base}/dead-letters/${what}`, {ids}, {timeoutMs: patientMs, token})
     if (answer === undefined) throw failed('does not answer')
@@ -167,8 +178,11 @@ export const openQueueAdmin = (http: Http, {cluster, process, address, token}: Q
       return parsed(stateSchema, answer.body)
     },
     async deadLetters({limit = 1000, after, ...filter}) {
-      const wanted = Object.entries({...filter, after, limit: String(limit)}).filter((entry): entry is [string, string] => entry[1] !== undefined)
+      const wanted = Object.entries({...filter, after, limit: String(limit)}).filter(
+        (entry): entry is [string, string] => entry[1] !== undefined,
+      )
       const answer = await ask(`dead-letters?${new URLSearchParams(wanted).toString()}`)
+      if (answer.status === 410) return undefined
       if (answer.status !== 200) throw refusal(answer)
       return parsed(pageSchema, answer.body)
     },

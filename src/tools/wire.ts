@@ -84,7 +84,8 @@ const faults: readonly (readonly [RegExp, Fault['fault']])[] = [
   [/WRONG_VERSION_NUMBER|wrong version number|PACKET_LENGTH_TOO_LONG|packet length too long/i, 'unencrypted'],
 ]
 
-const faultOf = (error: unknown, isTls: boolean): Fault => {
+/** The fault in the system's own words, told from the others. */
+export const faultOf = (error: unknown, isTls: boolean): Fault => {
   const {code = '', reason = messageOf(error).split('\n')[0] || code} = error as {code?: string; reason?: string}
   const why = `${code} ${messageOf(error)}`.trim()
   const known = faults.find(([pattern]) => pattern.test(why))?.[1]

@@ -126,8 +126,8 @@ const imagesIn = (value: unknown): readonly string[] => {
 
 const tagsOf = (objects: readonly KubeObject[]): ReadonlyMap<string, string> => {
   const all = imagesIn(objects).map((image) => {
-    const [, repository = image, tag = 'latest'] = /^(.+?)(?::([^:/@]+))?(?:@.*)?$/.exec(image) ?? []
-    return {repository, tag}
+    const [, repository = image, tag, digest] = /^(.+?)(?::([^:/@]+))?(?:@sha256:(\w{12})\w*)?$/.exec(image) ?? []
+    return {repository, tag: tag ?? digest ?? 'latest'}
   })
   return new Map(
     [...Map.groupBy(all, ({repository}) => repository)].map(([repository, some]) => [

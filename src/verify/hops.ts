@@ -99,14 +99,15 @@ const waitingIn = (where: string, signal: Signal, queue: SinkQueue): Pick<LastHo
   const before = waiting - 1
   const behind = before > 0 ? `behind ${grouped(before)} other ${before === 1 ? 'item' : 'items'}` : 'as the only item'
   const oldest = oldestSeconds === null ? '' : `, the oldest for ${duration(oldestSeconds * 1000)}`
-  const answer = lastError === '' ? '' : `: ${lastError}`
+  // what was answered before the head came is another item's
+  const answer = headFailingSeconds > 0 ? lastError : ''
   const head =
     headFailingSeconds > 0
-      ? `; its head has been refused by ${sink} for ${duration(headFailingSeconds * 1000)}${answer}`
-      : `; its head moves${lastError === '' ? '' : `, and ${sink} last answered: ${lastError}`}`
+      ? `; ${sink} has not taken the head of the queue for ${duration(headFailingSeconds * 1000)}${answer === '' ? '' : `: ${answer}`}`
+      : ''
   return {
     reason: `it waits in the queue of ${signal} for ${sink} ${where}, ${behind}${oldest}${head}`,
-    waiting: {sink, items: waiting, oldestSeconds, headFailingSeconds, answer: lastError},
+    waiting: {sink, items: waiting, oldestSeconds, headFailingSeconds, answer},
   }
 }
 
@@ -138,7 +139,11 @@ const deadLetterOf = async (collector: Collector, signal: Signal, sent: Sent) =>
   return undefined
 }
 
-const isDead = (hop: string, where: string, {id, sink, reason, detail}: {id: string; sink: string; reason: string; detail: string}): LastHop => ({
+const isDead = (
+  hop: string,
+  where: string,
+  {id, sink, reason, detail}: {id: string; sink: string; reason: string; detail: string},
+): LastHop => ({
   hop,
   reason: `it is dead letter ${id} ${where}: taken out for ${sink}, ${reason}${detail === '' ? '' : `: ${detail}`}`,
   deadLetter: id,
@@ -151,13 +156,7 @@ const droppedBetween = (before: Counters | undefined, now: Counters, signal: Sig
 }
 
 /** Follows a canary that the agent accepted and the store does not return. */
-export const lastHop = async (
-  hub: HubCluster,
-  edge: EdgeCluster,
-  signal: Signal,
-  before: Snapshot,
-  sent: Sent,
-): Promise<LastHop> => {
+export const lastHop = async (hub: HubCluster, edge: EdgeCluster, signal: Signal, before: Snapshot, sent: Sent): Promise<LastHop> => {
   const {sinceMs} = sent
   const [now, agent, gateway] = await Promise.all([snapshot(hub, edge), collectorOf(edge), collectorOf(hub)])
   if (now.agent === undefined && agent.build === 'unknown')
@@ -244,7 +243,10 @@ export const complaint = async (cluster: Cluster, collector: string, exporter: s
   const recent = lines.filter(
     (line) => line.includes(exporter) && line.includes('"error"') && Date.parse(line.split('\t')[0] ?? '') > sinceMs - 30_000,
   )
-  const errors = [...recent.flatMap((line) => /"error": "((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? []), ...(answer === undefined ? [] : [answer])]
+  const errors = [
+    ...recent.flatMap((line) => /"error": "((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? []),
+    ...(answer === undefined ? [] : [answer]),
+  ]
   // the same refusal is told in several ways: the one that says most is the reason
   const told = known.find(([pattern]) => errors.some((error) => pattern.test(error)))?.[1]
   const last = answer ?? errors.at(-1)?.replaceAll(String.raw`\"`, '"')

@@ -1,6 +1,7 @@
 /**
  * What the path from an agent to its gateway costs: CPU per item of the rendered configuration (mutual TLS, credential, queue on
- * disk with fsync, compression), beside a bare pair (plain, no queue, no compression), under the same load, in turns.
+ * disk with fsync, compression) in both collector builds, beside a bare pair (plain, no queue, no compression) and what the
+ * collector's documentation shows (a persistent sending queue behind a batch processor), under the same load, in turns.
  * `npm run bench:path -- [--rounds 3] [--seconds 15] [--batch 500] [--env GOGC=100]`, the last for the rendered sides alone.
  */
 import {spawn, type ChildProcess} from 'node:child_process'
@@ -11,10 +12,14 @@ import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {parseArgs} from 'node:util'
 import {agentConfig} from '../../src/collector/agent.ts'
+import {agentBudget, gatewayBudget} from '../../src/collector/budget.ts'
+import type {CollectorBuild} from '../../src/collector/build.ts'
 import {type CollectorConfig, counted, literal, type Settings, signals} from '../../src/collector/config.ts'
 import {goRuntime, queueStorage} from '../../src/collector/durable.ts'
 import {gatewayConfig} from '../../src/collector/gateway.ts'
 import {ownTelemetry} from '../../src/collector/telemetry.ts'
+import {newLabFleet} from '../../src/fleet/edit.ts'
+import {parseFleet} from '../../src/fleet/load.ts'
 import {toYaml} from '../../src/templates.ts'
 import {createTools} from '../../src/tools/index.ts'
 import {readCounters} from '../../src/tools/stores.ts'
@@ -85,8 +90,13 @@ const bare = (): Pair => ({
   gateway: bareConfig({grpc: {endpoint: at(10), max_recv_msg_size_mib: 16}}, nothing, firstPort + 12),
 })
 
-const rendered = (queue: string): Pair => {
+const fleet = parseFleet(newLabFleet({edges: 1}), 'lkeobs.yaml')
+
+const rendered = (queue: string, build: CollectorBuild = 'lkeobs'): Pair => {
   const agent = agentConfig({
+    build,
+    queueBytes: agentBudget(fleet),
+    admin: {endpoint: at(4)},
     edge: 'edge-1',
     gateway: at(10),
     gatewayCa: caFile,
@@ -101,6 +111,10 @@ const rendered = (queue: string): Pair => {
     logs: [],
   })
   const gateway = gatewayConfig({
+    build,
+    // what the load test sends is far below its share
+    budget: gatewayBudget(fleet),
+    admin: {endpoint: at(14)},
     hub: 'hub',
     listen: at(10),
     leaf: leafFile,
@@ -111,7 +125,7 @@ const rendered = (queue: string): Pair => {
     host: '127.0.0.1',
     counters: firstPort + 12,
     queue: path.join(folder, `${queue}-gateway`),
-    stores: {prometheus: `http://${at(20)}`, loki: `http://${at(20)}`, tempo: at(21)},
+    stores: {prometheus: `http://${at(20)}`, loki: `http://${at(20)}`, tempo: at(21), tempoHttp: `http://${at(23)}`},
   })
   const {host_metrics: _, ...receivers} = agent.receivers
   const {metrics} = agent.service.pipelines
@@ -128,19 +142,48 @@ const rendered = (queue: string): Pair => {
   }
 }
 
-const toNothing = ({agent, gateway}: Pair): Pair => ({
-  agent,
-  gateway: {
-    ...gateway,
-    exporters: nothing,
+/** The gateway keeps nothing of what comes in; what would be behind a queue is left out. */
+const toNothing = ({agent, gateway}: Pair): Pair => {
+  const {connectors = {}, ...rest} = gateway
+  const queues = Object.keys(connectors)
+  const before = Object.entries(gateway.service.pipelines).filter(([, {receivers}]) => !receivers.some((name) => queues.includes(name)))
+  return {
+    agent,
+    gateway: {
+      ...rest,
+      exporters: nothing,
+      service: {
+        ...gateway.service,
+        pipelines: Object.fromEntries(before.map(([name, pipeline]) => [name, {...pipeline, exporters: ['debug']}])),
+      },
+    },
+  }
+}
+
+/** As the collector's documentation has it: a batch processor, and a persistent sending queue with the defaults. */
+const documented = (queue: string): Pair => {
+  const {agent, gateway} = rendered(queue, 'upstream')
+  const asDocumented = (config: CollectorConfig): CollectorConfig => ({
+    ...config,
+    processors: {...config.processors, batch: {}},
+    exporters: Object.fromEntries(
+      Object.entries(config.exporters).map(([name, settings]) => [
+        name,
+        {...settings, sending_queue: {enabled: true, storage: queueStorage}},
+      ]),
+    ),
     service: {
-      ...gateway.service,
+      ...config.service,
       pipelines: Object.fromEntries(
-        Object.entries(gateway.service.pipelines).map(([name, pipeline]) => [name, {...pipeline, exporters: ['debug']}]),
+        Object.entries(config.service.pipelines).map(([name, pipeline]) => [
+          name,
+          {...pipeline, processors: [...pipeline.processors, 'batch']},
+        ]),
       ),
     },
-  },
-})
+  })
+  return {agent: asDocumented(agent), gateway: asDocumented(gateway)}
+}
 
 /** The same with another word in its place, wherever that stands. */
 const changed = (pair: Pair, word: string, other: string): Pair => JSON.parse(JSON.stringify(pair).replaceAll(word, other)) as Pair
@@ -148,10 +191,12 @@ const changed = (pair: Pair, word: string, other: string): Pair => JSON.parse(JS
 const sides = {
   bare,
   rendered: () => toNothing(rendered('nothing')),
-  'rendered, no fsync': () => changed(toNothing(rendered('no-fsync')), '"fsync":true', '"fsync":false'),
-  'rendered, queue in memory': () => changed(toNothing(rendered('memory')), `"storage":"${queueStorage}",`, ''),
+  'rendered, upstream': () => toNothing(rendered('upstream', 'upstream')),
+  documented: () => toNothing(documented('documented')),
   'rendered, not compressed': () => changed(toNothing(rendered('plain')), '"compression":"zstd"', '"compression":"none"'),
   'rendered, stores queued': () => rendered('stores'),
+  'upstream, stores queued': () => rendered('upstream-stores', 'upstream'),
+  'documented, stores queued': () => documented('documented-stores'),
 } as const satisfies Record<string, () => Pair>
 type Side = keyof typeof sides
 
@@ -245,7 +290,7 @@ const given = Object.fromEntries(values.env.map((pair) => pair.split('=', 2) as 
 const measure = async (side: Side) => {
   const pair = sides[side]()
   const mine = side === 'bare' ? process.env : {...process.env, ...goRuntime, ...given}
-  const sink = side === 'rendered, stores queued' ? await start('sink', sinkConfig(), process.env) : undefined
+  const sink = side.endsWith('stores queued') ? await start('sink', sinkConfig(), process.env) : undefined
   const gateway = await start(`${side}-gateway`, pair.gateway, mine)
   const agent = await start(`${side}-agent`, pair.agent, mine)
   for (let tries = 0; tries < 100 && !(await readCounters(tools.http, `http://127.0.0.1:${firstPort + 2}/metrics`)); tries += 1)

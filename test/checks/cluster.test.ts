@@ -19,6 +19,7 @@ const subject = (
     readonly wishes?: readonly PodWish[]
     readonly uids?: Subject['uids']
     readonly charts?: string
+    readonly dataPath?: Subject['dataPath']
   } = {},
 ): Subject => ({
   site: {
@@ -33,8 +34,16 @@ const subject = (
   },
   platform: {certManager: true, secretsOperator: true, ...more.platform},
   wishes: more.wishes ?? [{component: 'store', chart: 'loki', pods: 1, each: {cpu: 0.5, memory: 2 ** 30}}],
+  ...(more.dataPath && {dataPath: more.dataPath}),
   uids: more.uids ?? (async () => new Map([['one', await uidOf(kube)]])),
 })
+
+const dataPath: NonNullable<Subject['dataPath']> = {
+  need: {outageSeconds: 86_400, bytes: 15e9},
+  room: async () => ({bytes: 20e9, what: 'the volume of a gateway has'}),
+  collector: async () => ({cluster: 'one', component: 'gateway', build: 'lkeobs', processes: [], page: undefined, problem: undefined}),
+  upgrade: [],
+}
 
 const namespace = (name: string, annotations: Record<string, string> = {}, labels: Record<string, string> = {}) =>
   object('v1', 'Namespace', name, {}, {annotations, labels, uid: `uid-of-${name}`})
@@ -194,6 +203,10 @@ const table: readonly Row[] = [
   ['vault-secrets-operator', 'ok', /will be installed/, there([])],
   ['charts', 'skipped', /fetched from their repositories/, there([])],
   ['charts', 'failed', /nowhere has no loki/, there([], {charts: '/nowhere'})],
+  ['outage-budget', 'skipped', /nothing is known/, there([])],
+  ['outage-budget', 'ok', /the volume of a gateway has 20\.0 GB/, there([], {dataPath})],
+  ['collector-build', 'skipped', /nothing is known/, there([])],
+  ['collector-build', 'ok', /the build of lkeobs/, there([], {dataPath})],
   ['permissions', 'ok', /^all \d+$/, there([])],
 ]
 

@@ -5,7 +5,7 @@ import {agentConfig, type AgentWish, closedAgentConfig} from '../../src/collecto
 import {agentBudget, gatewayBudget} from '../../src/collector/budget.ts'
 import {collectorBuilds} from '../../src/collector/build.ts'
 import {type CollectorConfig, literal, signals} from '../../src/collector/config.ts'
-import {gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
+import {closedGatewayConfig, gatewayConfig, type GatewayWish} from '../../src/collector/gateway.ts'
 import {newLabFleet} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 import {toYaml} from '../../src/templates.ts'
@@ -48,7 +48,7 @@ const gatewayWish: GatewayWish = {
   host: '127.0.0.1',
   counters: 3,
   queue: '/at/queue',
-  stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
+  stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317', tempoHttp: 'http://tempo:3200'},
 }
 const gateway = gatewayConfig(gatewayWish)
 const upstreamGateway = gatewayConfig({...gatewayWish, build: 'upstream'})
@@ -59,6 +59,7 @@ const all = [
   ['agent, upstream', upstreamAgent],
   ['gateway, upstream', upstreamGateway],
   ['closed agent', closedAgentConfig(agentWish)],
+  ['closed gateway', closedGatewayConfig(gatewayWish)],
   ['closed agent, upstream', closedAgentConfig({...agentWish, build: 'upstream'})],
 ] as const
 const both = all.slice(0, 2)
@@ -69,7 +70,7 @@ type Exporter = {
   readonly sending_queue: Readonly<Record<string, unknown>>
   readonly tls?: Readonly<Record<string, unknown>>
 }
-const exporters = ({exporters: all}: CollectorConfig) => Object.values(all) as unknown as readonly Exporter[]
+const exporters = (config: CollectorConfig) => Object.values(config.exporters) as unknown as readonly Exporter[]
 const queueOf = ({connectors = {}}: CollectorConfig, name: string) =>
   connectors[`durable_queue/${name}`] as {
     readonly directory: string
@@ -113,10 +114,11 @@ test.for([
   expect(directory).toBe('/at/queue')
   const {pipelines} = config.service
   const behind = Object.values(sinks).flatMap((sink) => sink.pipelines)
-  for (const [pipeline, {receivers, exporters: to}] of Object.entries(pipelines)) {
+  for (const [pipeline, {receivers}] of Object.entries(pipelines)) {
     expect(receivers.includes(`durable_queue/${name}`), pipeline).toBe(behind.includes(pipeline))
-    if (!behind.includes(pipeline)) expect(to, pipeline).toEqual([`durable_queue/${name}`])
   }
+  const intake = Object.entries(pipelines).filter(([pipeline]) => !behind.includes(pipeline))
+  for (const [pipeline, {exporters: to}] of intake) expect(to, pipeline).toEqual([`durable_queue/${name}`])
   for (const sink of Object.values(sinks))
     for (const pipeline of sink.pipelines) expect(pipelines[pipeline]?.exporters).toEqual([sink.exporter])
 })
@@ -159,6 +161,30 @@ test('each store has a queue of its own in the build upstream, so that one that 
     ['otlp_http/prometheus', 0],
   ])
   expect(upstreamGateway.exporters['otlp_http/prometheus']?.['sending_queue']).toMatchObject({num_consumers: 1})
+})
+
+test('the exporters by OTLP/HTTP of the build lkeobs see error answers in plain text, and no other exporter asks for that', () => {
+  const base = {
+    signals: ['logs'],
+    where: {},
+    scrub: [],
+    queueBytes: {metrics: 1e9, logs: 1e9, traces: 1e9},
+    door: '127.0.0.1:7',
+    closing: false,
+  } as const
+  const destinations = ['otlp_http', 'otlp_grpc', 'splunk_hec'].map((exporter, at) => ({
+    ...base,
+    name: `to-${at}`,
+    rendered: {exporter, settings: {}},
+  }))
+  const withAnswers = (build: GatewayWish['build']) => {
+    const {exporters: made, extensions} = gatewayConfig({...gatewayWish, build, destinations})
+    const named = Object.entries(made).filter(([, settings]) => 'middlewares' in settings)
+    for (const [, {middlewares}] of named) expect(middlewares).toEqual([{id: 'store_answers'}])
+    return [named.map(([name]) => name), 'store_answers' in extensions]
+  }
+  expect(withAnswers('lkeobs')).toEqual([['otlp_http/prometheus', 'otlp_http/loki', 'otlp_http/to-0'], true])
+  expect(withAnswers('upstream')).toEqual([[], false])
 })
 
 test('between edge and hub both sides show a certificate, read anew while they run', () => {
@@ -248,8 +274,8 @@ test('an agent does not start without its credential, and shows it with everythi
 })
 
 test('whatever an edge sends says which edge it is of, whatever it said itself', () => {
-  for (const {receivers, processors} of Object.values(agent.service.pipelines))
-    if (!receivers.includes('durable_queue/hub')) expect(processors).toContain('resource/identity')
+  const intake = Object.values(agent.service.pipelines).filter(({receivers}) => !receivers.includes('durable_queue/hub'))
+  for (const {processors} of intake) expect(processors).toContain('resource/identity')
   expect(agent.processors['resource/identity']).toEqual({
     attributes: [
       {key: 'lkeobs.edge', value: 'edge-1', action: 'upsert'},

@@ -64,3 +64,17 @@ export const schemaOf = (name: ChartName): z.ZodType | undefined => {
   const text = read(name, 'values.schema.json')
   return text === undefined ? undefined : z.fromJSONSchema(inlined(JSON.parse(text) as object))
 }
+
+export const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** As helm puts ours over theirs: null takes a value away. */
+export const merged = (theirs: unknown, ours: unknown): unknown => {
+  if (!isMap(ours)) return ours
+  const result: Record<string, unknown> = isMap(theirs) ? {...theirs} : {}
+  for (const [key, value] of Object.entries(ours)) {
+    if (value === null) delete result[key]
+    else result[key] = merged(result[key], value)
+  }
+  return result
+}

@@ -43,7 +43,7 @@ const gatewayCollector = (build: CollectorBuild) =>
       clients: `${mounts.trust}/clients.pem`,
       asks: {issuer: 'lkeobs:hub', audience: 'lkeobs:hub:gateway', keys: `${mounts.keys}/edges.jwks`, door: '127.0.0.1:4321'},
       own: '127.0.0.1:4319',
-      stores: {prometheus: 'http://prometheus:9090', loki: 'http://loki:3100', tempo: 'tempo:4317'},
+      stores: {prometheus: 'http://prometheus:9090', loki: 'http://loki:3100', tempo: 'tempo:4317', tempoHttp: 'http://tempo:3200'},
     }),
   )
 

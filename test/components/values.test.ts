@@ -13,7 +13,7 @@ import {locate} from '../../src/programs/locate.ts'
 import {render} from '../../src/templates.ts'
 import {createHelm} from '../../src/tools/helm.ts'
 import {createShell} from '../../src/tools/shell.ts'
-import {defaultsOf, packaged, packageOf, schemaOf, unknownCharts} from './charts.ts'
+import {defaultsOf, isMap, merged, packaged, packageOf, schemaOf, unknownCharts} from './charts.ts'
 import {configs, releases} from './releases.ts'
 import {type Container, containersOf, notRestricted, type PodSpec} from './restricted.ts'
 
@@ -25,7 +25,6 @@ const releaseOf = (key: string): Release => {
   if (!found) throw new Error(`${key} is no release`)
   return found
 }
-const isMap = (value: unknown): value is Values => typeof value === 'object' && value !== null && !Array.isArray(value)
 /** As helm is given them: what is undefined is not there. */
 const valuesOf = ({values}: Release) => JSON.parse(JSON.stringify(values)) as Values
 
@@ -170,17 +169,6 @@ const unknownPaths = (ours: Values, theirs: Values, free: ReadonlySet<string>, u
     if (isMap(known)) return unknownPaths(value, known, free, used, `${at}.`)
     return Object.keys(value).length === 0 || known === null ? [] : [at]
   })
-
-/** As helm puts ours over theirs: null takes a value away. */
-const merged = (theirs: unknown, ours: unknown): unknown => {
-  if (!isMap(ours)) return ours
-  const result: Record<string, unknown> = isMap(theirs) ? {...theirs} : {}
-  for (const [key, value] of Object.entries(ours)) {
-    if (value === null) delete result[key]
-    else result[key] = merged(result[key], value)
-  }
-  return result
-}
 
 describe.skipIf(unknownCharts !== undefined)(
   `values and their charts${unknownCharts === undefined ? '' : ` (skipped: ${unknownCharts})`}`,

@@ -8,7 +8,7 @@ import {newLabFleet} from '../../src/fleet/edit.ts'
 import {type FakeLetter, fakeQueueAdmins, queueOf} from '../support/fake-queue-admin.ts'
 import {fakeWorld, fleetOf} from '../support/fake-world.ts'
 
-const gatewayAt = '127.0.0.1:14337'
+const gatewayAt = '127.0.0.1:14321'
 const agentAt = '127.0.0.1:14406'
 const counters = 'http://127.0.0.1:14302/metrics'
 const agentCounters = 'http://127.0.0.1:14402/metrics'
@@ -168,7 +168,7 @@ describe('replay', () => {
     const replayed = await replayLetters(reach, letters, quick)
     expect(replayed).toMatchObject({replayed: 2, stored: 0, waiting: 2})
     expect(stripVTControlCharacters(replayedText(replayed, [], reach))).toBe(
-      '! 2 replayed: 0 stored, 0 dead letters again, 2 still waiting.\n› lkeobs status\n› lkeobs explain LKO-2012',
+      '! 2 replayed: 0 stored, 0 refused again, 2 still waiting.\n› lkeobs status\n› lkeobs explain LKO-2012',
     )
   })
 

@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest'
 import {LkeobsError} from '../../src/errors.ts'
-import {addEdge, newLabFleet, withLabEdges, withoutEdge} from '../../src/fleet/edit.ts'
+import {addEdge, newLabFleet, withCollectorImage, withLabEdges, withoutEdge} from '../../src/fleet/edit.ts'
 import {parseFleet} from '../../src/fleet/load.ts'
 
 const edge = {name: 'edge-9', platform: {local: {ports: 20_000}}}
@@ -162,4 +162,47 @@ describe('an edge is taken out', () => {
     for (const text of [newLabFleet({edges: 0}), newLabFleet({edges: 2}), `${hub}edges: []`])
       expect(parseFleet(withoutEdge(addEdge(text, edge), edge.name), 'lkeobs.yaml')).toEqual(parseFleet(text, 'lkeobs.yaml'))
   })
+})
+
+describe('the image of the collector is pinned, and every other byte stays', () => {
+  const [old, image] = ['0a', '1b'].map((byte) => `registry.example:5000/team/otelcol@sha256:${byte.repeat(32)}`) as [string, string]
+  const json = '{"apiVersion":"lkeobs/v1","fleet":"lab","hub":{"name":"hub","platform":{"local":{"ports":14300}},"endpoint":"h:1"}'
+
+  test.for<readonly [what: string, before: string, after: string]>([
+    ['no key yet', hub, `${hub}collector:\n  image: ${image}\n`],
+    ['no newline at the end', hub.trimEnd(), `${hub.trimEnd()}\ncollector:\n  image: ${image}\n`],
+    [
+      'a block without an image',
+      `collector:   # ours\n    registry: registry.example/a # R\n    # deep\n# next\n${hub}`,
+      `collector:   # ours\n    registry: registry.example/a # R\n    # deep\n    image: ${image}\n# next\n${hub}`,
+    ],
+    [
+      'another image, quoted',
+      `${hub}collector:\n  image:  "${old}"   # pinned\n  pullSecret: pull\n`,
+      `${hub}collector:\n  image:  ${image}   # pinned\n  pullSecret: pull\n`,
+    ],
+    [
+      'brackets without an image',
+      `${hub}collector: {registry: registry.example/a} # x\n`,
+      `${hub}collector: {registry: registry.example/a, image: ${image}} # x\n`,
+    ],
+    ['brackets with another image', `${hub}collector: {image: '${old}'}\n`, `${hub}collector: {image: ${image}}\n`],
+    ['empty brackets', `${hub}collector: {}\n`, `${hub}collector: {image: ${image}}\n`],
+    [
+      'CRLF',
+      `${hub}collector:\n  registry: registry.example/a\n`.replaceAll('\n', '\r\n'),
+      `${hub}collector:\n  registry: registry.example/a\n  image: ${image}\n`.replaceAll('\n', '\r\n'),
+    ],
+    ['JSON', `${json}}\n`, `${json}, "collector": {"image": "${image}"}}\n`],
+    ['JSON with another image', `${json},"collector":{"image":"${old}"}}\n`, `${json},"collector":{"image":"${image}"}}\n`],
+  ])('%s', ([, before, after]) => {
+    expect(withCollectorImage(before, image)).toBe(after)
+    expect(withCollectorImage(after, image)).toBe(after)
+    expect(parseFleet(after, 'x').collector.image).toBe(image)
+  })
+
+  test.for(['registry.example/otelcol', 'registry.example/otelcol:1', 'otelcol@sha256:1', 'registry.example/a: b'])(
+    '%s is refused',
+    (wrong) => expect(() => withCollectorImage(hub, wrong)).toThrow('collector.image: expected an image with its digest'),
+  )
 })

@@ -43,7 +43,7 @@ const gatewayOf = (destinations: string, closing: readonly string[] = [], build:
     host: '127.0.0.1',
     counters: 4,
     queue: '/at/queue',
-    stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317'},
+    stores: {prometheus: 'http://prometheus', loki: 'http://loki', tempo: 'tempo:4317', tempoHttp: 'http://tempo:3200'},
     destinations: fleet.destinations.map((destination, at) =>
       wishOf(destination, `127.0.0.1:${1000 + at}`, {
         closing: closing.includes(destination.name),

@@ -64,9 +64,7 @@ describe('dest add', () => {
       gateway on hub
         stop hub/gateway
         write hub/gateway/gateway.yaml
-        start hub/gateway: otelcol --config=hub/gateway/gateway.yaml
-      a canary passed through splunk_hec/corp
-        grpc http://127.0.0.1:14321 /opentelemetry.proto.collector.logs.v1.LogsService/Export"
+        start hub/gateway: otelcol --config=hub/gateway/gateway.yaml"
     `)
     expect(world.files.get(fleetPath)).toBe(
       `${text}destinations:\n  - name: corp\n    splunk: {endpoint: https://splunk.example:8088, index: otel}\n`,

@@ -117,7 +117,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
     .toMatchInlineSnapshot(`
       [
         "would run: 23",
-        "holds: 9",
+        "holds: 10",
       ]
     `)
   expect(world.transcript).toEqual([])

@@ -53,7 +53,7 @@ test('a hub is made by these writes, and by none the second time', async () => {
       start hub/vault-2: bao server -config=hub/vault-2/vault.json
     Prometheus on hub
       write hub/prometheus/prometheus.yaml
-      start hub/prometheus: prometheus --config.file=hub/prometheus/prometheus.yaml --storage.tsdb.path=hub/prometheus/data --web.listen-address=127.0.0.1:14304 --web.enable-otlp-receiver --log.level=warn
+      start hub/prometheus: prometheus --config.file=hub/prometheus/prometheus.yaml --storage.tsdb.path=hub/prometheus/data --web.listen-address=127.0.0.1:14304 --web.enable-otlp-receiver --enable-feature=exemplar-storage --log.level=warn
     Loki on hub
       write hub/loki/loki.yaml
       start hub/loki: loki -config.file=hub/loki/loki.yaml
@@ -115,6 +115,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(previews.filter(({state}) => state === 'holds').map(({title}) => title)).toEqual([
     ...[0, 1, 2].map((node) => `no certificate shown by vault-${node} on hub but the one in its hands`),
     'no leaf on hub for other names or of another issuer',
+    'gateway on hub: nothing waits in the queue of an earlier version',
     'logs on hub within their limit',
   ])
   expect(previews.filter(({state}) => state === 'unknown').map(({title}) => title)).toMatchInlineSnapshot(`[]`)

@@ -48,7 +48,7 @@ test('a lab of one edge comes up by these writes, and by none the second time', 
       start hub/vault-2: bao server -config=hub/vault-2/vault.json
     Prometheus on hub
       write hub/prometheus/prometheus.yaml
-      start hub/prometheus: prometheus --config.file=hub/prometheus/prometheus.yaml --storage.tsdb.path=hub/prometheus/data --web.listen-address=127.0.0.1:14304 --web.enable-otlp-receiver --log.level=warn
+      start hub/prometheus: prometheus --config.file=hub/prometheus/prometheus.yaml --storage.tsdb.path=hub/prometheus/data --web.listen-address=127.0.0.1:14304 --web.enable-otlp-receiver --enable-feature=exemplar-storage --log.level=warn
     Loki on hub
       write hub/loki/loki.yaml
       start hub/loki: loki -config.file=hub/loki/loki.yaml
@@ -188,7 +188,7 @@ test('a preview lists every step and leaves the world as it is', async () => {
   expect(Object.entries(Object.groupBy(previews, ({state}) => state)).map(([state, those]) => `${state}: ${those?.length}`))
     .toMatchInlineSnapshot(`
       [
-        "holds: 23",
+        "holds: 26",
         "would run: 77",
       ]
     `)

@@ -144,6 +144,8 @@ check('hub', hub, {
     ['gateway', 'prometheus', 9090],
     ['gateway', 'loki', 3100],
     ['gateway', 'tempo', 4317],
+    // when it was started
+    ['gateway', 'tempo', 3200],
     ['gateway', 'internet', 443],
     ['gateway', 'internet', 8088],
     ['gateway', 'internet', 4317],
@@ -181,7 +183,6 @@ check('hub', hub, {
     ['gateway', 'node', 10_250],
     ['gateway', 'API server', 6443],
     ['gateway', 'grafana', 3000],
-    ['gateway', 'tempo', 3200],
     // the operator brings its leaf
     ['gateway', 'vault', 8200],
     ['prometheus', 'internet', 443],

@@ -1,7 +1,7 @@
 import {stripVTControlCharacters} from 'node:util'
 import {describe, expect, test} from 'vitest'
 import {destinationSchema} from '../../src/fleet/schema.ts'
-import {lastErrorIn, oldestMs, seenBy} from '../../src/status/destinations.ts'
+import {droppedByQueue, lastErrorIn, oldestMs, seenBy, seenByQueue} from '../../src/status/destinations.ts'
 import {destinationsText} from '../../src/status/destinations-text.ts'
 import type {Series} from '../../src/tools/stores.ts'
 
@@ -92,6 +92,62 @@ describe('a destination', () => {
 
   test('that are none are said to be none', () => {
     expect(stripVTControlCharacters(destinationsText([]))).toBe('no destinations\n› lkeobs dest add --help')
+  })
+})
+
+describe('a destination behind a queue of ours', () => {
+  const own = (name: string, values: readonly number[], labels: Record<string, string> = {}): Series => ({
+    labels: {__name__: `lkeobs_queue_${name}`, sink: 'corp', signal: 'logs', edge: 'edge-1', ...labels},
+    values: values.map((value, at) => [at * 10 * second, value]),
+  })
+  const waiting = [
+    own('stored_items_total', [0, 1000, 2000, 3000, 4000, 5000, 6000, 6000]),
+    own('waiting_items', [0, 0, 0, 0, 0, 0, 0, 700]),
+    own('waiting_items', [0, 0, 0, 0, 0, 0, 0, 300], {edge: 'edge-2'}),
+    own('waiting_bytes', [0, 0, 0, 0, 0, 0, 0, 250_000]),
+    own('oldest_seconds', [0, 0, 0, 0, 0, 0, 0, 31]),
+    own('oldest_seconds', [0, 0, 0, 0, 0, 0, 0, 4], {edge: 'edge-2'}),
+    own('dead_letters', [0, 0, 0, 0, 0, 0, 0, 12], {edge: ''}),
+    own('taken_out_items_total', [0, 0, 0, 0, 0, 0, 0, 12], {reason: 'refused'}),
+    own('capacity_bytes', [1e6, 1e6, 1e6, 1e6, 1e6, 1e6, 1e6, 1e6], {sink: ''}),
+    own('stored_items_total', [9, 9], {sink: 'other'}),
+  ]
+
+  test('is told by that: what waits, how long, and its dead letters', () => {
+    const seen = seenByQueue(corp, waiting, 70 * second)
+    expect(seen).toMatchObject({
+      state: 'waiting',
+      sentPerSecond: expect.closeTo(83.3, 0),
+      oldestSeconds: 31,
+      queue: {items: 1000, percent: 25},
+      deadLetters: 12,
+      takenOut: {refused: 12},
+    })
+    if (!seen) throw new Error('not seen')
+    const none = {queueFull: 0, gaveUp: 0, refused: 0}
+    const lastError = {at: '', secondsAgo: 0, signal: 'logs', message: '503 busy', failingSeconds: 31} as const
+    const text = destinationsText([{...seen, dropped: {metrics: none, logs: none, traces: none}, lastError}])
+    expect(stripVTControlCharacters(text)).toMatchInlineSnapshot(`
+      "destination  kind    signals  sent  failed  queue       oldest
+      ! corp       splunk  logs     83/s  0/s     25%, 1,000  31s
+      ! corp: 12 dead letters; taken out since the gateway started: refused 12
+      ! corp: logs, refused for 31s: 503 busy
+      › lkeobs dest test corp
+      › lkeobs dead-letters list --sink corp"
+    `)
+  })
+
+  test('has dropped what was too old, and the oldest where the queue was full', () => {
+    const drop = (reason: string, value: number) => ({labels: {sink: 'corp', signal: 'logs', reason}, value})
+    expect(droppedByQueue(corp, [drop('too-old', 5), drop('full', 7), {labels: {sink: 'other', signal: 'logs'}, value: 9}]).logs).toEqual({
+      queueFull: 7,
+      gaveUp: 5,
+      refused: 0,
+    })
+  })
+
+  test('is not there where the gateways run the stock collector', () => {
+    expect(seenByQueue(corp, [], 70 * second)).toBeUndefined()
   })
 })
 

@@ -87,7 +87,11 @@ export const fakeQueueAdmins = () => {
       const from = after === null ? 0 : matching.findIndex(({id}) => id === after) + 1
       const page = matching.slice(from, from + Math.min(process.pageSize, Number(searchParams.get('limit') ?? 1000)))
       const isLast = from + page.length >= matching.length
-      return json({deadLetters: page.map(({item: _, ...letter}) => letter), total: matching.length, next: isLast ? null : page.at(-1)?.id})
+      return json({
+        deadLetters: page.map((letter) => ({...letter, item: undefined})),
+        total: matching.length,
+        next: isLast ? null : page.at(-1)?.id,
+      })
     }
     const {ids = []} = (body ?? {}) as {ids?: readonly string[]}
     const chosen = process.letters.filter(({id}) => ids.includes(id))

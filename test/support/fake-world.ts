@@ -360,6 +360,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           record(`write ${file}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`)
           files.set(file, value)
         },
+        stream: nobody('a file that is streamed'),
         async update(file, change) {
           const text = change(files.get(file))
           noSecretIn(text)
@@ -458,6 +459,7 @@ export const fakeWorld = ({x509 = createX509(), alwaysNewKeys = false, contexts 
           return {status: kid !== undefined && keys.includes(kid) ? 200 : 401, body: ''}
         },
       },
+      registry: {send: nobody('a registry')},
       unverified: nobody('a server that proves nothing'),
       shell: {run: nobody('a program that is run')},
       download: {dry: false, toFile: nobody('a download')},

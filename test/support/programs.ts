@@ -8,8 +8,8 @@ import {programs} from '../../src/programs/catalogue.ts'
 export const everyProgramInstalled = (): void => {
   const cache = mkdtempSync(path.join(tmpdir(), 'lkeobs-cache-'))
   const {size: bytes} = statSync(process.execPath)
-  for (const {name, version, asks} of programs()) {
-    const folder = path.join(cache, 'lkeobs/programs', name, version)
+  for (const {name, version, build, asks} of programs()) {
+    const folder = path.join(cache, 'lkeobs/programs', name, build === undefined ? version : `${version}+${build}`)
     mkdirSync(folder, {recursive: true})
     writeFileSync(
       path.join(folder, 'source.json'),

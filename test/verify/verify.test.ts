@@ -134,7 +134,7 @@ test('what was complained about long ago is not the reason', async () => {
   expect(await hopOf({...stuck, logs})).toEqual({hop: 'agent', reason: 'it has not sent it on; 5 items in its queue'})
 })
 
-const run = 'abcd1234'
+const canaryRun = 'abcd1234'
 
 /** Collectors with queues of ours, as a canary sent five seconds ago finds them. */
 const ownHop = async (
@@ -150,24 +150,30 @@ const ownHop = async (
   world.files.clear()
   const admins = fakeQueueAdmins()
   admins.add('127.0.0.1:14406', {queues: [queueOf('traces', 'hub', 'otlp_grpc/hub', {edge: 'partition', ...agent})]})
-  admins.add('127.0.0.1:14337', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
+  admins.add('127.0.0.1:14321', {queues: [queueOf('traces', 'tempo', 'otlp_grpc/tempo', {edge: 'edge-1', ...gateway})], letters})
   const {hub, edge} = opened(admins.http())
-  return lastHop(hub, edge, 'traces', {agent: undefined, gateway: undefined}, {service: 'lkeobs-canary', run, sinceMs: Date.now() - 5000})
+  return lastHop(
+    hub,
+    edge,
+    'traces',
+    {agent: undefined, gateway: undefined},
+    {service: 'lkeobs-canary', run: canaryRun, sinceMs: Date.now() - 5000},
+  )
 }
 const through = {waitingItems: 0}
-const answer = `503 Service Unavailable: ${'the ingester is not ready. '.repeat(20)}`
+const storeAnswer = `503 Service Unavailable: ${'the ingester is not ready. '.repeat(20)}`
 
 describe('behind queues of ours', () => {
   test('a canary that waits behind a stuck head is said to be just that, with the whole answer', async () => {
-    const found = await ownHop(through, {waitingItems: 5201, oldestSeconds: 130, headFailingSeconds: 125, lastError: answer})
+    const found = await ownHop(through, {waitingItems: 5201, oldestSeconds: 130, headFailingSeconds: 125, lastError: storeAnswer})
     expect(found).toEqual({
       hop: 'gateway',
-      reason: `it waits in the queue of traces for tempo in the gateway on hub, behind 5,200 other items, the oldest for 2m10s; its head has been refused by tempo for 2m05s: ${answer}`,
-      waiting: {sink: 'tempo', items: 5201, oldestSeconds: 130, headFailingSeconds: 125, answer},
+      reason: `it waits in the queue of traces for tempo in the gateway on hub, behind 5,200 other items, the oldest for 2m10s; tempo has not taken the head of the queue for 2m05s: ${storeAnswer}`,
+      waiting: {sink: 'tempo', items: 5201, oldestSeconds: 130, headFailingSeconds: 125, answer: storeAnswer},
     })
     expect(await ownHop({waitingItems: 1, oldestSeconds: 5}, through)).toMatchObject({
       hop: 'agent',
-      reason: 'it waits in the queue of traces for hub in the agent on edge-1, as the only item, the oldest for 5.0s; its head moves',
+      reason: 'it waits in the queue of traces for hub in the agent on edge-1, as the only item, the oldest for 5.0s',
     })
   })
 
@@ -186,7 +192,7 @@ describe('behind queues of ours', () => {
       detail: 'TRACE_TOO_LARGE',
       time: new Date().toISOString(),
       workload: 'lkeobs-canary',
-      item: {resourceSpans: [{run}]},
+      item: {resourceSpans: [{run: canaryRun}]},
     }
     const others = [
       {...letter, id: 'a', item: {resourceSpans: [{run: 'another'}]}},
@@ -214,9 +220,9 @@ describe('behind the stock queue', () => {
   })
 
   test('the answer of the store is told in full', async () => {
-    const logs = {'hub/gateway': [complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/tempo', answer)]}
+    const logs = {'hub/gateway': [complaint('2026-11-05T10:00:01.000Z', 'otlp_grpc/tempo', storeAnswer)]}
     const found = await hopOf({now: {...passed, [gatewayCounters]: gatewayPage(103, 7)}, logs})
-    expect(found.reason).toBe(`${answer}; 7 items in its queue`)
+    expect(found.reason).toBe(`${storeAnswer}; 7 items in its queue`)
   })
 })
 
@@ -242,7 +248,7 @@ const hubThat = (returns: readonly string[], {refuses = false} = {}) => {
   return {http, sent, asked}
 }
 const silent = () => undefined
-const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 20) => {
+const wishOf = (http: Http, wanted: readonly Signal[], timeoutMs = 300) => {
   const {hub, edge} = opened(http)
   return {hub, edges: [edge], signals: wanted, timeoutMs}
 }

@@ -100,7 +100,18 @@ export const balanceTable = (run: Measured): Table => {
   }
 }
 
-const counters = ['accepted', 'refused', 'sent', 'failed', 'enqueueFailed', 'queued', 'repaired', 'takenOut', 'dropped', 'discarded'] as const
+const counters = [
+  'accepted',
+  'refused',
+  'sent',
+  'failed',
+  'enqueueFailed',
+  'queued',
+  'repaired',
+  'takenOut',
+  'dropped',
+  'discarded',
+] as const
 
 const ownColumns = {repaired: 'repaired', takenOut: 'taken out', dropped: 'dropped', discarded: 'discarded'} as const
 
@@ -131,7 +142,17 @@ export const hopsTable = ({repetitions}: Measured): Table => {
     counter !== undefined && (!(counter in ownColumns) || shown.some((one) => one === counter))
   return {
     title: 'Hops',
-    header: ['hop', 'signal', 'accepted', 'refused', 'sent', 'failed', 'queue full', 'waiting', ...shown.map((counter) => ownColumns[counter])],
+    header: [
+      'hop',
+      'signal',
+      'accepted',
+      'refused',
+      'sent',
+      'failed',
+      'queue full',
+      'waiting',
+      ...shown.map((counter) => ownColumns[counter]),
+    ],
     rows: rows.map(({hop, values}) => [
       hopName(hop),
       hop.signal,

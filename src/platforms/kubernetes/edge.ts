@@ -42,7 +42,7 @@ export const openKubernetesEdge = (
 ): EdgeCluster => {
   const {name, logs, vault} = edge
   const build = buildOf(file.fleet, 'kubernetes')
-  const image = collectorImage(build, file.fleet.collector.image)
+  const image = collectorImage(build, file.fleet.collector.image, file.fleet.collector.pullSecret)
   const site = siteOf(file, name, 'edge', platform, tools, ways)
   const leaf = async (): Promise<LeafWish> => ({
     issuePath: 'pki/issue/agent',

@@ -88,6 +88,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
           prometheus: storeUrl('prometheus', ports.prometheus),
           loki: storeUrl('loki', ports.loki),
           tempo: `tempo.${namespace}.svc:${ports.tempoOtlp}`,
+          tempoHttp: storeUrl('tempo', ports.tempoHttp),
         },
         destinations: destinations.map((destination) =>
           wishOf(destination, `127.0.0.1:${doorAt(destination.name)}`, {
@@ -159,10 +160,20 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
     storesRun: () => [
       release('Prometheus', () => prometheusRelease({...disk, late: budget.late, retentionDays: stores.retentionDays})),
       release('Loki', () =>
-        lokiRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'loki')}),
+        lokiRelease({
+          ...disk,
+          late: budget.late,
+          retentionDays: stores.retentionDays,
+          objectStorage: bucketOf(stores.objectStorage, 'loki'),
+        }),
       ),
       release('Tempo', () =>
-        tempoRelease({...disk, late: budget.late, retentionDays: stores.retentionDays, objectStorage: bucketOf(stores.objectStorage, 'tempo')}),
+        tempoRelease({
+          ...disk,
+          late: budget.late,
+          retentionDays: stores.retentionDays,
+          objectStorage: bucketOf(stores.objectStorage, 'tempo'),
+        }),
       ),
       ...(grafana ? [{title: `Grafana on ${hub.name}`, steps: [grafanaAdmin(site), release('Grafana', () => grafanaRelease())]}] : []),
     ],
@@ -188,7 +199,7 @@ export const openKubernetesHub = (file: FleetFile, platform: KubernetesHub, tool
       release('gateway', async () =>
         gatewayRelease({
           // what is rendered is for a fleet that begins
-          image: collectorImage(build, file.fleet.collector.image),
+          image: collectorImage(build, file.fleet.collector.image, file.fleet.collector.pullSecret),
           config: config(ways.rendered === true || (await mayAsk(base.vault)), closing),
           told: destinations.length === 0 ? undefined : await toldOf(base.vault, destinations, ways.rendered === true),
           replicas: gateway.replicas,

@@ -27,7 +27,7 @@ export const ports = {
   own: 4319,
   /** Credentials can be tried here, and nothing else comes in; on loopback only. */
   ask: 4321,
-  /** Queues and dead letters are looked at and administered here; on loopback only. */
+  /** Where a collector is asked about its queues; on loopback only. */
   admin: 4322,
   /** Where the first destination is fed, and those after it one port on each; on loopback only. */
   destinations: 4330,

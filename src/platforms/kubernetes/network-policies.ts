@@ -66,7 +66,7 @@ const flows = ({role, certManager, secretsOperator, ...cluster}: NetworkWish): r
       {from: 'anywhere', to: pods.gateway, ports: [ports.otlpGrpc]},
       {from: pods.gateway, to: pods.prometheus, ports: [ports.prometheus]},
       {from: pods.gateway, to: pods.loki, ports: [ports.loki]},
-      {from: pods.gateway, to: pods.tempo, ports: [ports.tempoOtlp]},
+      {from: pods.gateway, to: pods.tempo, ports: [ports.tempoOtlp, ports.tempoHttp]},
       // destinations: HTTPS, Splunk's collector, OTLP
       {from: pods.gateway, to: 'anywhere', ports: [443, 8088, 4317, 4318]},
     ),

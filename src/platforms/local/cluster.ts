@@ -4,7 +4,9 @@ import {agent, hubCaFile} from '../../components/agent.ts'
 import type {Component} from '../../components/component.ts'
 import {environmentFor, inEnvironment} from '../../destinations/secrets.ts'
 import {shownBy, wishOf} from '../../destinations/index.ts'
-import {gateway, leafFile} from '../../components/gateway.ts'
+import {storeExporterNames} from '../../collector/gateway.ts'
+import {queuedIn, queuedInAll} from '../../collector/queue.ts'
+import {adminTokenFile, gateway, leafFile} from '../../components/gateway.ts'
 import {loki} from '../../components/loki.ts'
 import {prometheus} from '../../components/prometheus.ts'
 import {tempo} from '../../components/tempo.ts'
@@ -15,7 +17,7 @@ import type {Step, Task} from '../../steps/step.ts'
 import {Secret} from '../../secret.ts'
 import type {Tools} from '../../tools/index.ts'
 import {sendOtlp} from '../../tools/otlp.ts'
-import {adminTokenFile, openQueueAdmin} from '../../tools/queue-admin.ts'
+import {openQueueAdmin} from '../../tools/queue-admin.ts'
 import {readCounters} from '../../tools/stores.ts'
 import {adminLogin, adminPasswordFile, askedLogin, sealKeyFile} from '../../trust/admin.ts'
 import {hubCaHanded, trustBundleFile} from '../../trust/bundle.ts'
@@ -27,6 +29,7 @@ import {sealCaFile, sealKeyIdOf, sealTokenFile, type SealWish} from '../../trust
 import type {Cluster, EdgeCluster, HubCluster, Seal} from '../platform.ts'
 import {generatorProcesses} from './generators.ts'
 import {checkPorts, checkRoom, type LocalCluster, type Machine, machineOf, stateFolderOf} from './index.ts'
+import {earlierQueueSent} from './earlier-queue.ts'
 import {deliveredByAgent, leafAgent, leafRenewed} from './leaf.ts'
 import {leaving} from './leaving.ts'
 import {destinationPort} from './ports.ts'
@@ -155,10 +158,14 @@ const opened = ({
     log: machine.log,
     counters: (collector) => readCounters(tools.http, `http://${place(collector).address('counters')}/metrics`),
     async queueAdmins() {
+      // the stock collector has no port for it
+      if (cluster.build !== 'lkeobs') return []
       const collector = cluster.role === 'hub' ? 'gateway' : 'agent'
       const token = (await machine.read(collector, adminTokenFile))?.trim()
       const secret = token === undefined || token === '' ? undefined : new Secret(token)
-      return [openQueueAdmin(tools.http, {cluster: cluster.name, process: collector, address: place(collector).address('admin'), token: secret})]
+      return [
+        openQueueAdmin(tools.http, {cluster: cluster.name, process: collector, address: place(collector).address('admin'), token: secret}),
+      ]
     },
   }
 }
@@ -192,19 +199,19 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     ttlSeconds: leafSecondsOf(file.fleet),
     file: place('gateway').file(leafFile),
   }
-  const door = (name: string) =>
-    build === 'lkeobs'
-      ? undefined
-      : place('gateway').address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
-  const gatewayThat = (asks: boolean, closing: readonly string[] = []) =>
+  // where destinations are fed in the build upstream
+  const doors = machineOf({...cluster, build: 'upstream'}, tools).place('gateway')
+  const door = (name: string) => doors.address(destinationPort(destinations.findIndex((destination) => destination.name === name)))
+  const gatewayThat = (asks: boolean, closing: readonly string[] = [], closed = false) =>
     gateway(place('gateway'), {
       build,
+      closed,
       budget,
       hub: hub.name,
-      stores: {...stores, tempo: place('tempo').address('otlp')},
+      stores: {...stores, tempo: place('tempo').address('otlp'), tempoHttp: stores.tempo},
       asks,
       destinations: destinations.map((destination) =>
-        wishOf(destination, door(destination.name) ?? '', {
+        wishOf(destination, door(destination.name), {
           closing: closing.includes(destination.name),
           secret: inEnvironment,
           queueBytes: budget.destinations[destination.name] ?? budget.bytes,
@@ -229,6 +236,12 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     components,
   })
   const {vaultRemade, ...lasting} = base
+  const earlier = earlierQueueSent({
+    machine,
+    tools,
+    draining: gatewayThat(false, [], true),
+    queued: async () => queuedInAll(await base.counters('gateway'), storeExporterNames),
+  })
   // made anew, it would not have the keys of the edges that it unseals
   const unsealsOthers = file.fleet.edges.some(({vault}) => vault.seal === 'transit')
   // of one that holders unseal, it is only done when they say so
@@ -257,6 +270,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
     stores: async () => stores,
     storesRun: () => runs.slice(0, 3),
     gatewayRuns: ({closing} = {closing: []}) => [
+      ...(build === 'lkeobs' ? [earlier] : []),
       eitherStep(() => mayAsk(base.vault), machine.runs(gatewayThat(true, closing)), machine.runs(gatewayThat(false, closing))),
     ],
     async exporters() {
@@ -265,7 +279,7 @@ export const openLocalHub = (file: FleetFile, firstPort: number, tools: Tools): 
       const [, listed = ''] = /^exporters:\n((?:[ ].*\n)*)/m.exec(known) ?? []
       return [...listed.matchAll(/^ +- name: (\S+)/gm)].map(([, type = '']) => type)
     },
-    door: async (name) => door(name),
+    door: async (name) => (build === 'lkeobs' ? undefined : door(name)),
     destinationGone: (name) => [queuesGone(tools.files, place('gateway').file('queue'), name)],
     knock: async (token) => [await tried(tools.http, place('gateway').address('ask'), token)],
   }
@@ -318,7 +332,13 @@ export const openLocalEdge = (
   // its Vault's log always has something to say; the agent's own would feed on itself
   const ownLogs = path.join(path.dirname(place('agent').folder), 'logs', 'vault-0.log')
   const otlp = `http://${place('agent').address('http')}`
-  const wish = {build, queueBytes: agentBudget(file.fleet, edge), edge: name, gateway: file.fleet.hub.endpoint ?? '', logs: [ownLogs, ...logs]}
+  const wish = {
+    build,
+    queueBytes: agentBudget(file.fleet, edge),
+    edge: name,
+    gateway: file.fleet.hub.endpoint ?? '',
+    logs: [ownLogs, ...logs],
+  }
   const component = agent(place('agent'), wish)
   const {runs, ...base} = opened({
     file,
@@ -330,6 +350,9 @@ export const openLocalEdge = (
     seal: sealOf(machine, vault.seal, above),
     components: [component],
   })
+  const draining = agent(place('agent'), {...wish, build: 'upstream', closed: true})
+  const earlier =
+    build === 'lkeobs' ? [earlierQueueSent({machine, tools, draining, queued: async () => queuedIn(await base.counters('agent'))})] : []
   return {
     ...base,
     role: 'edge',
@@ -341,7 +364,7 @@ export const openLocalEdge = (
       held(cluster, tools, 'hub-ca', place('agent').file(hubCaFile)),
       ...(vault.seal === 'transit' ? [held(cluster, tools, 'seal-ca', place('vault').file(sealCaFile))] : []),
     ],
-    agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...runs],
+    agentRuns: (hub): readonly Task[] => [hubCaHanded(hub, base), ...earlier, ...runs],
     diallersSeen: () => [],
     async diallers() {
       const {pid} = await machine.inspect(component)
@@ -350,6 +373,6 @@ export const openLocalEdge = (
       return connections && [{leaf: await tools.files.read(leaf.file), connections: connections.map(String)}]
     },
     sendCanary: (signal, canary) => sendOtlp(tools.http, otlp, signal, canary),
-    ...leaving({machine, tools, cluster, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
+    ...leaving({machine, tools, cluster, earlier, closedAgent: agent(place('agent'), {...wish, closed: true}), counters: base.counters}),
   }
 }

@@ -12,6 +12,8 @@ type Leaving = {
   readonly tools: Pick<Tools, 'files' | 'processes' | 'http' | 'vault'>
   /** The same component, as it takes nothing in. */
   readonly closedAgent: Component
+  /** What an earlier version has queued is sent first. */
+  readonly earlier: readonly Step[]
   readonly counters: EdgeCluster['counters']
 }
 
@@ -24,6 +26,7 @@ export const leaving = ({
   machine,
   tools,
   closedAgent,
+  earlier,
   counters,
 }: Leaving): Pick<EdgeCluster, 'closed' | 'queued' | 'queueGone' | 'removed'> => {
   const {files, processes} = tools
@@ -53,6 +56,7 @@ export const leaving = ({
 
   return {
     closed: () => [
+      ...earlier,
       {
         ...closes,
         title: `agent on ${name} takes nothing in, and sends what it has`,

@@ -6,7 +6,7 @@ import type {CollectorBuild} from '../../collector/build.ts'
  */
 const distances = {
   hub: {
-    gateway: {otlp: 0, own: 1, counters: 2, health: 3, ask: 20, admin: 37},
+    gateway: {otlp: 0, own: 1, counters: 2, health: 3, ask: 20},
     prometheus: {http: 4},
     loki: {http: 5, grpc: 6},
     tempo: {http: 7, grpc: 8, otlp: 9},
