@@ -39,15 +39,17 @@ const send = async (lab: DataLab, one: Case, run: Run): Promise<Sent> => {
   return {accepted, refusals}
 }
 
-type Trace = {readonly batches?: readonly {readonly scopeSpans: readonly {readonly spans: readonly object[]}[]}[]}
+type Trace = {readonly batches?: readonly {readonly scopeSpans: readonly {readonly spans: readonly {readonly spanId: string}[]}[]}[]}
 
+/** A span that was delivered twice, which a killed gateway may do, is one. */
 const spansIn = async (lab: DataLab, ids: readonly string[]): Promise<number> => {
   let spans = 0
   const left = ids.values()
   const ask = async () => {
     for (const id of left) {
       const {batches = []} = JSON.parse((await readTempo(http, lab.stores.tempo, id)) ?? '{}') as Trace
-      for (const {scopeSpans} of batches) for (const scope of scopeSpans) spans += scope.spans.length
+      const found = batches.flatMap(({scopeSpans}) => scopeSpans.flatMap((scope) => scope.spans.map(({spanId}) => spanId)))
+      spans += new Set(found).size
     }
   }
   await Promise.all(Array.from({length: 4}, ask))

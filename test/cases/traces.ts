@@ -119,7 +119,7 @@ export const traceCases: readonly Case[] = [
       const one = span(at, {parentSpanId: 'aa'.repeat(8), spanId: 'aa'.repeat(8)})
       return spansOf(at, one, one)
     },
-    becomes: [{stored: 1}, {stored: 2}],
+    becomes: {stored: 1},
   },
   {
     name: '2000-attributes',
