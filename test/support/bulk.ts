@@ -94,14 +94,15 @@ export const sendBulk = async (lab: DataLab, bulk: Bulk, wish: BulkWish): Promis
   const {count, bytes, perRequest = 200, perSecond, inTrace = 200, at, givesUp = () => false} = wish
   const first = (bulk.accepted.at(-1)?.sequence ?? -1) + 1
   const began = Date.now()
-  let ns = 0n
+  let ns = bulk.accepted.at(-1)?.ns ?? 0n
+  // a store of samples keeps one of a series in each ms
+  const apart = bulk.signal === 'metrics' ? nsPerMs : 10_000n
   for (let from = 0; from < count; from += perRequest) {
     if (perSecond !== undefined) await sleep(Math.max(0, began + (from / perRequest / perSecond) * 1000 - Date.now()))
     const items = Array.from({length: Math.min(perRequest, count - from)}, (_, index): Numbered => {
       const sequence = first + from + index
-      // each its own ms: a store keeps one sample of a series in it
       const made = at?.(sequence) ?? BigInt(Date.now()) * nsPerMs
-      ns = made > ns ? made : ns + nsPerMs
+      ns = made > ns ? made : ns + apart
       return {sequence, ns}
     })
     const body = requestOf(bulk, items, bytes, inTrace)
