@@ -4,7 +4,7 @@ import {counts} from './scripts/counts.ts'
 const countsFile = process.env['LKEOBS_TEST_COUNTS']
 
 /** What runs without --project, which takes its place: `drills` and `cluster`, which take long, are asked for by name. */
-const unlessAsked = {project: ['unit', 'apiserver', 'lab']}
+const unlessAsked = {project: ['unit', 'apiserver', 'lab', 'cases', 'data']}
 
 export default defineConfig({
   test: {
@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/lab/**', 'test/drills/**', 'test/apiserver/**', 'test/cluster/**'],
+          exclude: ['test/{apiserver,cases,cluster,data,drills,lab}/**'],
           testTimeout: 30_000,
           isolate: false,
           maxWorkers: 2,
@@ -55,12 +55,34 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'cases',
+          include: ['test/cases/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 4},
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'data',
+          include: ['test/data/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 40 * 60_000,
+          sequence: {groupOrder: 5},
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'drills',
           include: ['test/drills/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 4},
+          sequence: {groupOrder: 6},
         },
       },
       {
@@ -72,7 +94,7 @@ export default defineConfig({
           testTimeout: 300_000,
           // the programs of the clusters may have to be built first
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 5},
+          sequence: {groupOrder: 7},
         },
       },
     ],
