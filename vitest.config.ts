@@ -4,7 +4,7 @@ import {counts} from './scripts/counts.ts'
 const countsFile = process.env['LKEOBS_TEST_COUNTS']
 
 /** What runs without --project, which takes its place: `drills` and `cluster`, which take long, are asked for by name. */
-const unlessAsked = {project: ['unit', 'apiserver', 'lab', 'cases', 'data']}
+const unlessAsked = {project: ['unit', 'otelcol', 'apiserver', 'lab', 'cases', 'data']}
 
 export default defineConfig({
   test: {
@@ -18,11 +18,22 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/{apiserver,cases,cluster,data,drills,lab}/**'],
+          exclude: ['test/{apiserver,cases,cluster,data,drills,lab,otelcol}/**'],
           testTimeout: 30_000,
           isolate: false,
           maxWorkers: 2,
           sequence: {groupOrder: 1},
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'otelcol',
+          include: ['test/otelcol/**/*.test.ts'],
+          fileParallelism: false,
+          // the collector's modules may have to be fetched and compiled first
+          testTimeout: 30 * 60_000,
+          sequence: {groupOrder: 2},
         },
       },
       {

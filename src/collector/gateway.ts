@@ -133,7 +133,7 @@ const storeSinks = (tempoHttp: string): Readonly<Record<string, Sink>> => ({
     rules: 'tempo',
     consumers: 4,
     // Tempo has spans in memory alone until its next sweep (`flush_check_period`), and loses them when it is killed before
-    settle: {after: `${3 * tempoSweepSeconds}s`, start_page: `${tempoHttp}/metrics`},
+    settle: {after: `${2 * tempoSweepSeconds}s`, start_page: `${tempoHttp}/metrics`},
   },
 })
 

@@ -1,5 +1,6 @@
 import type {ClientRequest} from 'node:http'
 import https from 'node:https'
+import {setTimeout as sleep} from 'node:timers/promises'
 import type {TLSSocket} from 'node:tls'
 import {LkeobsError, messageOf} from '../errors.ts'
 import {revealed, Secret} from '../secret.ts'
@@ -212,13 +213,28 @@ const bare = (uri: string, {method = 'GET', body, token, ca, serverName, timeout
 type Refusal = {readonly response: {readonly statusCode: number; readonly body?: unknown}; readonly message: string}
 const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'response' in error
 
+/** Vault's nodes choose a leader anew, and have done nothing of what was asked. On a busy machine that takes some seconds. */
+const hasNoLeader = (error: Refusal): boolean =>
+  error.response.statusCode >= 500 && /node not active|active cluster node not found|not the leader/.test(error.message)
+const leaderWithinMs = 30_000
+const leaderPollMs = 500
+
 /** One request, its failure put into our words. `cause` is left out: it may hold the request. */
-const asked = async <T>(address: string, what: string, work: Promise<unknown>): Promise<T | undefined> => {
+const asked = async <T>(
+  address: string,
+  what: string,
+  work: () => Promise<unknown>,
+  giveUpAt = Date.now() + leaderWithinMs,
+): Promise<T | undefined> => {
   try {
-    return (await work) as T
+    return (await work()) as T
   } catch (error) {
     if (isRefusal(error)) {
       if (error.response.statusCode === 404) return undefined
+      if (hasNoLeader(error) && Date.now() < giveUpAt) {
+        await sleep(leaderPollMs)
+        return asked(address, what, work, giveUpAt)
+      }
       throw new LkeobsError('LKO-5002', `${what} at ${address}: ${error.response.statusCode} ${error.message}`)
     }
     throw new LkeobsError('LKO-5001', `${address}: ${messageOf(error)}`, {
@@ -255,10 +271,9 @@ export const openVault: OpenVault = (target) => {
     }))
   const logIn = async (vault: Client, {username, password}: NonNullable<VaultTarget['login']>): Promise<void> => {
     // the one that logs in has no token; the other keeps what it has until there is a new one
-    const answer = await asked<{auth: {client_token: string}}>(
-      address,
-      `log in as ${username}`,
-      (await connect(target)).write(`auth/userpass/login/${username}`, {password: await password()}),
+    const [other, word] = [await connect(target), await password()]
+    const answer = await asked<{auth: {client_token: string}}>(address, `log in as ${username}`, () =>
+      other.write(`auth/userpass/login/${username}`, {password: word}),
     )
     vault.token = answer?.auth.client_token
     loggedInAt = Date.now()
@@ -280,21 +295,26 @@ export const openVault: OpenVault = (target) => {
       }
     },
     async read<T>(path: string) {
-      return (await asked<{data: T}>(address, `read ${path}`, (await loggedIn()).read(path)))?.data
+      const vault = await loggedIn()
+      return (await asked<{data: T}>(address, `read ${path}`, () => vault.read(path)))?.data
     },
     async list(path) {
-      return (await asked<{data: {keys: string[]}}>(address, `list ${path}`, (await loggedIn()).list(path)))?.data.keys ?? []
+      const vault = await loggedIn()
+      return (await asked<{data: {keys: string[]}}>(address, `list ${path}`, () => vault.list(path)))?.data.keys ?? []
     },
     async write<T>(path: string, data: Readonly<Record<string, unknown>> = {}) {
-      const answer = await asked<{data?: T; auth?: T} | ''>(address, `write ${path}`, (await loggedIn()).write(path, data))
+      const vault = await loggedIn()
+      const answer = await asked<{data?: T; auth?: T} | ''>(address, `write ${path}`, () => vault.write(path, data))
       const {data: kept, auth} = answer === '' || answer === undefined ? {} : answer
       return (kept ?? auth ?? {}) as T
     },
     async remove(path) {
-      await asked(address, `remove ${path}`, (await loggedIn()).delete(path))
+      const vault = await loggedIn()
+      await asked(address, `remove ${path}`, () => vault.delete(path))
     },
     async lookup<T>(path: string, data: Readonly<Record<string, unknown>>) {
-      const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, (await loggedIn()).write(path, data))
+      const vault = await loggedIn()
+      const answer = await asked<{data?: T} | ''>(address, `look up ${path}`, () => vault.write(path, data))
       return answer === '' ? undefined : answer?.data
     },
     async accepts() {

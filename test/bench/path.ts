@@ -7,6 +7,7 @@
 import {spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
 import {mkdir, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
+import {createServer} from 'node:http'
 import {tmpdir} from 'node:os'
 import path from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
@@ -284,6 +285,10 @@ const sinkConfig = (): CollectorConfig => ({
     },
   },
 })
+
+/** Since when the stores run, for a gateway that asks. */
+const startPage = createServer((_, answer) => answer.end('process_start_time_seconds 1\n')).listen(firstPort + 23, '127.0.0.1')
+startPage.unref()
 
 const given = Object.fromEntries(values.env.map((pair) => pair.split('=', 2) as [string, string]))
 

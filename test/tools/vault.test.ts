@@ -29,6 +29,7 @@ const server = async () => {
     'PUT /v1/auth/userpass/login/lkeobs': [200, {auth: {client_token: token}}],
     'GET /v1/sys/seal-status': [200, {type: 'static', initialized: true, sealed: false, version: '2.7.2'}],
     'GET /v1/kv/there': [200, {data: {issuer: 'me'}}],
+    'GET /v1/kv/electing': [200, {data: {issuer: 'me'}}],
     'LIST /v1/kv': [200, {data: {keys: ['a', 'b']}}],
     'PUT /v1/kv/there': [204],
     'PUT /v1/pki/made': [200, {data: {csr: 'request'}}],
@@ -48,6 +49,8 @@ const server = async () => {
       asked.push({method, path: url, headers, body: Buffer.concat(chunks).toString()})
       if (url === '/v1/kv/cut') request.socket.destroy()
       else if (url === '/v1/kv/html') response.writeHead(502).end('<html>Bad gateway</html>')
+      else if (url === '/v1/kv/electing' && asked.filter(({path: at}) => at === url).length < 3)
+        response.writeHead(500).end('{"errors":["local node not active but active cluster node not found"]}')
       else answer(method, url, response)
     })
   }).listen(0, '127.0.0.1')
@@ -289,4 +292,11 @@ test('requests side by side log in once, and each of them with what came of it',
   const reads = asked.filter(({path: at}) => at === '/v1/kv/there')
   expect(reads).toHaveLength(8)
   for (const {headers} of reads) expect(headers['x-vault-token']).toBe(token)
+})
+
+test('while Vault elects a leader, a request is asked again', async () => {
+  const {address, asked} = await server()
+  const vault = openVault({address, ca: async () => ca.certificate})
+  await expect(vault.read('kv/electing')).resolves.toEqual({issuer: 'me'})
+  expect(asked.filter(({path: at}) => at === '/v1/kv/electing')).toHaveLength(3)
 })

@@ -127,9 +127,9 @@ test('a fleet from before: agents get their credentials before the gateway asks,
   const {hub} = opened(world)
   expect(await mayAsk(hub.vault)).toBe(false)
   await world.play(hubInit(hub, world.tools))
-  expect(file(world, 'hub/gateway/gateway.yaml')).not.toContain('oidc')
+  expect(file(world, 'hub/gateway/gateway.yaml')).not.toContain('edge_credentials')
   const moments = await world.momentsOf(join(world))
-  expect(file(world, 'hub/gateway/gateway.yaml')).toContain('oidc')
+  expect(file(world, 'hub/gateway/gateway.yaml')).toContain('edge_credentials')
   expect(entryIn(world)).not.toHaveProperty('unbound')
   const order = moments.map(({line}) => line).filter((line) => /credential.jwt|start|edges.jwks/.test(line))
   expect(order).toEqual([
@@ -140,7 +140,7 @@ test('a fleet from before: agents get their credentials before the gateway asks,
   ])
   for (const {line, state} of moments) {
     world.restore(state)
-    const asks = () => file(world, 'hub/gateway/gateway.yaml')?.includes('oidc') === true
+    const asks = () => file(world, 'hub/gateway/gateway.yaml')?.includes('edge_credentials') === true
     // even a hub that is looked after in between does not ask too early
     await world.play(hubInit(opened(world).hub, world.tools))
     expect(asks() && entryIn(world)?.unbound, `killed before ${line}`).not.toBe(true)

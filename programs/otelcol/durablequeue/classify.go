@@ -62,17 +62,44 @@ var neverChanges = map[string][]string{
 		// loki v3.7.8 pkg/storage/config/schema_config.go:742, a plain error, so 500, which push.OTLPError makes 503.
 		"no schema config found for time",
 	},
+	// A plain error of the translation or of tsdb's checks, so 500 by prometheus v0.316.0 storage/remote/write_otlp_handler.go
+	// ServeHTTP. It answers in text/plain, which otlphttpexporter shows only behind the HTTP middleware of package storeanswers.
+	// The rules take most of these points out before.
 	rules.Prometheus: {
-		// prometheus v0.316.0 storage/remote/otlptranslator/prometheusremotewrite/metrics_to_prw.go:303 and :407, a 500 by
-		// write_otlp_handler.go. Prometheus answers in text/plain, which otlphttpexporter does not show: these match only
-		// where something between makes it visible. The rules take such points out before.
-		"invalid temporality and type combination",
-		"unsupported metric type",
+		// storage/remote/otlptranslator/prometheusremotewrite/metrics_to_prw.go:303 and :407
+		"invalid temporality and type combination", "unsupported metric type",
+		// the same folder, helper.go:244 and :396, histograms.go:98
+		"could not get aggregation temporality for", "unsupported exemplar value type", "cannot convert exponential to native histogram",
+		// otlptranslator v1.0.0 metric_namer.go:161 and :175, label_namer.go:67, :72 and :87
+		"normalization for metric ", "normalization for label name ", "label name is empty", "contains only underscores",
+		// model/histogram/generic.go:40-58, with a context before
+		"histogram's observation count", "histogram has a bucket whose observation count is negative", "histogram has a span whose",
+		"histogram spans specify different number of buckets", "histogram custom bounds", "custom buckets: must",
+		"histogram with exponential schema must not have custom bounds", "histogram has an invalid schema", "histogram has an unknown schema",
+		// tsdb/head_append.go:568 and :571
+		"empty labelset: invalid sample", "is not unique: invalid sample",
 	},
 	rules.Tempo: {
 		// tempo 2.8 modules/distributor/distributor.go:395: the piece is larger than the limit and the burst together.
 		"exceeds ingestion limit",
 	},
+}
+
+// Texts of a disk, a storage or a deadline, which pass. Prometheus joins the errors of a whole request into one answer, so
+// that they may stand beside one that never changes.
+var mayPass = map[string][]string{
+	rules.Prometheus: {
+		// tsdb/head_append.go:1135-1200 and :1792
+		"write to WAL: ", "log series: ", "log metadata: ", "log samples: ", "log histograms: ", "log custom buckets ", "log float histograms: ", "log exemplars: ",
+		// Go and the kernel
+		"no space left on device", "input/output error", "read-only file system", "too many open files", "cannot allocate memory", "disk quota exceeded",
+		"context canceled", "context deadline exceeded",
+	},
+}
+
+// staysSo tells whether the answer to the same data will always be this one.
+func staysSo(text, kind string) bool {
+	return containsAny(text, neverChanges[kind]) && !containsAny(text, mayPass[kind])
 }
 
 // Texts of a size limit: grpc-go rpc_util.go, ResourceExhausted by sender or receiver.
@@ -147,7 +174,7 @@ func classOf(err error, text, kind string, agent bool) class {
 			return connection // a token, a path, a proxy: not the data
 		case http == 408, http == 425, http == 429:
 			return retryable
-		case http >= 500 && containsAny(text, neverChanges[kind]):
+		case http >= 500 && staysSo(text, kind):
 			return permanent
 		case http >= 500:
 			return retryable
@@ -166,7 +193,7 @@ func classOf(err error, text, kind string, agent bool) class {
 		}
 		return retryable
 	case codes.ResourceExhausted:
-		if containsAny(text, tooLargeTexts) || containsAny(text, neverChanges[kind]) {
+		if containsAny(text, tooLargeTexts) || staysSo(text, kind) {
 			return permanent
 		}
 		return retryable

@@ -21,7 +21,7 @@ import (
 // (ingester.flush_check_period), and loses them when it is killed before.
 type settling struct {
 	mu      sync.Mutex
-	batches []settlingBatch // oldest first
+	batches []settlingBatch
 	// started is when the store's process began, as it says itself, at the last look; 0: not known.
 	started float64
 }
@@ -84,45 +84,57 @@ func (s *sink[T]) settle() {
 		}
 		return
 	}
-	if known != 0 && started != known && !s.resend(asked) {
+	if known != 0 && started != known && !s.resend(sinceOf(started)) {
 		return
 	}
 	var ended []*queue.Batch
 	s.settling.mu.Lock()
 	s.settling.started = started
-	n := 0
-	for n < len(s.settling.batches) && asked.Sub(s.settling.batches[n].at) >= s.cfg.Settle.After {
-		ended = append(ended, s.settling.batches[n].b)
-		n++
+	var left []settlingBatch
+	for _, one := range s.settling.batches {
+		if asked.Sub(one.at) >= s.cfg.Settle.After {
+			ended = append(ended, one.b)
+		} else {
+			left = append(left, one)
+		}
 	}
-	s.settling.batches = append([]settlingBatch(nil), s.settling.batches[n:]...)
+	s.settling.batches = left
 	s.settling.mu.Unlock()
 	for _, b := range ended {
 		s.done(b)
 	}
 }
 
-// resend sends what the store took before it was started anew, and has not ended yet. A store that has some of it keeps it
-// once. It is false when reading ends.
-func (s *sink[T]) resend(asked time.Time) bool {
+// firstAnswer is less than a store needs from its start to its first answer.
+const firstAnswer = 300 * time.Millisecond
+
+// sinceOf is the time from which on answers are of the process that began at started. The clocks of store and collector are
+// taken to agree.
+func sinceOf(started float64) time.Time {
+	return time.Unix(0, int64(started*1e9)).Add(firstAnswer)
+}
+
+// resend sends what the store took before it was started anew, and has not ended yet. What the store has of it on disk it
+// keeps once. It is false when reading ends.
+func (s *sink[T]) resend(since time.Time) bool {
 	s.settling.mu.Lock()
 	all := s.settling.batches
 	s.settling.batches = nil
 	s.settling.mu.Unlock()
 	items := 0
 	for i, one := range all {
-		isolated, ok := false, !one.at.After(asked)
-		if ok {
-			isolated, ok = s.sendAgain(one.b)
+		if one.at.After(since) {
+			s.settling.mu.Lock()
+			s.settling.batches = append(s.settling.batches, one)
+			s.settling.mu.Unlock()
+			continue
 		}
+		isolated, ok := s.sendAgain(one.b)
 		if !ok {
 			s.settling.mu.Lock()
 			s.settling.batches = append(append([]settlingBatch(nil), all[i:]...), s.settling.batches...)
 			s.settling.mu.Unlock()
-			if !one.at.After(asked) {
-				return false
-			}
-			break
+			return false
 		}
 		items += one.b.Items
 		if isolated {

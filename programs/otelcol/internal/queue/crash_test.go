@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +27,38 @@ type placed struct {
 	segmentSize int64
 }
 
-// filled makes a folder with records, some of them done, and returns where each one lies.
+// filled returns a folder with records, some of them done, and where each one lies.
 func filled(t *testing.T, n, done int) (string, []placed) {
+	t.Helper()
+	key := [2]int{n, done}
+	made := templates[key]
+	if made.dir == "" {
+		made.dir, made.places = fill(t, n, done)
+		templates[key] = made
+	}
+	dir := copyDir(t, made.dir)
+	places := append([]placed(nil), made.places...)
+	for i := range places {
+		places[i].segment = filepath.Join(dir, filepath.Base(places[i].segment))
+	}
+	return dir, places
+}
+
+// templates are the folders that filled copies.
+var templates = map[[2]int]struct {
+	dir    string
+	places []placed
+}{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, made := range templates {
+		_ = os.RemoveAll(made.dir)
+	}
+	os.Exit(code)
+}
+
+func fill(t *testing.T, n, done int) (string, []placed) {
 	t.Helper()
 	dir := t.TempDir()
 	q, _ := mustOpen(t, testOptions(dir, "a"))
@@ -47,7 +79,11 @@ func filled(t *testing.T, n, done int) (string, []placed) {
 		q.Sink("a").Done(b)
 	}
 	time.Sleep(20 * time.Millisecond) // the maintenance removes what is done
-	crashed := copyDir(t, dir)
+	crashed, err := os.MkdirTemp("", "queue-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyInto(t, dir, crashed)
 	for _, file := range segmentFiles(t, crashed) {
 		n, _ := parseSegmentName(filepath.Base(file), segmentSuffix)
 		data, err := os.ReadFile(file)
@@ -121,8 +157,9 @@ func survivors(places []placed, file string, from, to int64) (want map[int]bool,
 	return want, lost
 }
 
-func TestDamagedSegments(t *testing.T) {
-	r := randomOf(t)
+func TestDamagedSegments(t *testing.T) { withSeeds(t, 1, damagedSegments) }
+
+func damagedSegments(t *testing.T, r *rand.Rand) {
 	damages := map[string]func(t *testing.T, file string, size int64) (from, to int64){
 		"cut off": func(t *testing.T, file string, size int64) (int64, int64) {
 			at := r.Int63n(size)
@@ -164,7 +201,8 @@ func TestDamagedSegments(t *testing.T) {
 			return 0, size
 		},
 	}
-	for name, damage := range damages {
+	for _, name := range slices.Sorted(maps.Keys(damages)) { // in one order, so that a seed means the same
+		damage := damages[name]
 		for _, done := range []int{0, 700} {
 			t.Run(fmt.Sprintf("%s, %d done", name, done), func(t *testing.T) {
 				for i := 0; i < 2; i++ {
@@ -285,10 +323,11 @@ func TestFrameInsideAPayloadIsNoRecord(t *testing.T) {
 }
 
 // Random bytes of random files are cut off: the queue opens, and every record that is intact comes.
-func TestFolderCutAtRandomPlaces(t *testing.T) {
-	r := randomOf(t)
+func TestFolderCutAtRandomPlaces(t *testing.T) { withSeeds(t, 12, folderCutAtRandomPlaces) }
+
+func folderCutAtRandomPlaces(t *testing.T, r *rand.Rand) {
 	dir, places := filled(t, 1500, 500)
-	for i := 0; i < 25; i++ {
+	for i := 0; i < 5; i++ {
 		c := copyDir(t, dir)
 		cuts := map[string]int64{}
 		entries, _ := os.ReadDir(c)
@@ -327,10 +366,51 @@ func TestFolderCutAtRandomPlaces(t *testing.T) {
 	}
 }
 
+// The table of sinks and the marks of the oldest segments are damaged at once: the sink still gets their records.
+func TestTableOfSinksAndOldMarksDamaged(t *testing.T) {
+	dir, places := filled(t, 1500, 500)
+	marks, err := filepath.Glob(filepath.Join(dir, "*"+marksSuffix))
+	if err != nil || len(marks) < 3 {
+		t.Fatal(marks, err)
+	}
+	_ = os.Truncate(filepath.Join(dir, sinksFile), 3)
+	_ = os.Truncate(marks[0], marksHead-1)
+	_ = os.Remove(marks[1])
+	want := map[int]bool{}
+	for _, p := range places {
+		if n := filepath.Base(p.segment); !p.done || n[:nameDigits] == filepath.Base(marks[0])[:nameDigits] || n[:nameDigits] == filepath.Base(marks[1])[:nameDigits] {
+			want[p.id] = true
+		}
+	}
+	q, _ := mustOpen(t, testOptions(dir, "a"))
+	if got := all(drain(t, q.Sink("a"))); !equal(got, slices.Sorted(maps.Keys(want))) {
+		t.Errorf("got %d records, want %d", len(got), len(want))
+	}
+}
+
+// A sink is new since a segment whose marks are damaged together with the table of sinks.
+func TestTableOfSinksAndNewestMarksDamaged(t *testing.T) {
+	dir, _ := filled(t, 300, 0)
+	q, _ := mustOpen(t, testOptions(dir, "a", "b"))
+	mustPut(t, q, record("p0", 5001), record("p1", 5002))
+	q.Close()
+	marks, _ := filepath.Glob(filepath.Join(dir, "*"+marksSuffix))
+	_ = os.Truncate(filepath.Join(dir, sinksFile), 3)
+	_ = os.Truncate(marks[len(marks)-1], 100)
+	q, _ = mustOpen(t, testOptions(dir, "a", "b"))
+	if got := all(drain(t, q.Sink("b"))); !equal(got, []int{5001, 5002}) {
+		t.Errorf("the new sink got %v", got)
+	}
+	if got := count(drain(t, q.Sink("a"))); got != 302 {
+		t.Errorf("the old sink got %d", got)
+	}
+}
+
 // A power cut keeps what was synced; of the bytes behind it any part may remain, in whatever state.
-func TestPowerCutKeepsWhatWasAcknowledged(t *testing.T) {
-	r := randomOf(t)
-	for i := 0; i < 10; i++ {
+func TestPowerCutKeepsWhatWasAcknowledged(t *testing.T) { withSeeds(t, 4, powerCut) }
+
+func powerCut(t *testing.T, r *rand.Rand) {
+	for i := 0; i < 3; i++ {
 		dir, places := filled(t, 300, 0)
 		last := places[len(places)-1]
 		switch i % 3 {
@@ -401,15 +481,16 @@ func TestChild(t *testing.T) {
 	select {}
 }
 
-func TestKill(t *testing.T) {
-	r := randomOf(t)
+func TestKill(t *testing.T) { withSeeds(t, 1, kill) }
+
+func kill(t *testing.T, r *rand.Rand) {
 	dir := t.TempDir()
 	put := map[int]bool{}
 	done := map[string]map[int]bool{"a": {}, "b": {}}
 	taken := map[string]map[int]bool{"a": {}, "b": {}}
-	rounds := 8
+	rounds := 4
 	if testing.Short() {
-		rounds = 3
+		rounds = 2
 	}
 	for round := 0; round < rounds; round++ {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")

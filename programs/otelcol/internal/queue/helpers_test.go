@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -143,6 +144,12 @@ func segmentFiles(t testing.TB, dir string) (names []string) {
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
 	to := t.TempDir()
+	copyInto(t, from, to)
+	return to
+}
+
+func copyInto(t testing.TB, from, to string) {
+	t.Helper()
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +169,6 @@ func copyDir(t testing.TB, from string) string {
 			t.Fatal(err)
 		}
 	}
-	return to
 }
 
 // faultyFiles fails the operations that its rules name.
@@ -242,14 +248,30 @@ func (f *faultyFile) Truncate(size int64) error {
 
 var errFull = &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 
-func randomOf(t testing.TB) *rand.Rand {
-	seed := time.Now().UnixNano()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed)
+// withSeeds runs a random test with fixed seeds and a fresh one, which it prints. QUEUE_TEST_SEED gives one seed,
+// QUEUE_TEST_SEEDS how many fixed ones.
+func withSeeds(t *testing.T, fixed int, run func(t *testing.T, r *rand.Rand)) {
+	seeds := []int64{}
+	if text := os.Getenv("QUEUE_TEST_SEED"); text != "" {
+		seed, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	return rand.New(rand.NewSource(seed))
+		seeds = append(seeds, seed)
+	} else {
+		if n, err := strconv.Atoi(os.Getenv("QUEUE_TEST_SEEDS")); err == nil {
+			fixed = n
+		}
+		for i := range fixed {
+			seeds = append(seeds, int64(i+1))
+		}
+		fresh := time.Now().UnixNano()
+		fmt.Printf("%s: fresh seed %d\n", t.Name(), fresh)
+		seeds = append(seeds, fresh)
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, rand.New(rand.NewSource(seed))) })
+	}
 }
 
 func sorted(n []int) []int {

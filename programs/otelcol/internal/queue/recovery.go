@@ -136,18 +136,27 @@ func (q *Queue) assignSlots(numbers []uint64) error {
 	return nil
 }
 
-// slotsFromMarks rebuilds a lost table of sinks from the owners that each file of marks names.
+// slotsFromMarks rebuilds a lost table of sinks from the owners that each file of marks names. A segment whose
+// marks cannot be read counts as one that names the sink: a record comes twice rather than never.
 func (q *Queue) slotsFromMarks(numbers []uint64) (t sinkTable) {
+	read := map[uint64]*marksHeader{}
+	unread := uint64(0)         // the oldest of the newest segments whose marks cannot be read
+	for _, n := range numbers { // newest first
+		data, _ := q.fs.ReadFile(q.marksPath(n))
+		if h, ok := decodeMarks(data, n); ok {
+			read[n] = &h
+		} else if len(read) == 0 {
+			unread = n
+		}
+	}
 	used := uint16(0)
+	var unnamed []*Sink
 	for _, s := range q.sinks {
 		slot, first := -1, uint64(0)
-		for _, n := range numbers { // newest first
-			data, err := q.fs.ReadFile(q.marksPath(n))
-			if err != nil {
-				continue
-			}
-			h, ok := decodeMarks(data, n)
-			if !ok {
+		for _, n := range numbers {
+			h := read[n]
+			if h == nil {
+				first = n
 				continue
 			}
 			at := -1
@@ -161,13 +170,25 @@ func (q *Queue) slotsFromMarks(numbers []uint64) (t sinkTable) {
 			}
 			slot, first = at, n
 		}
-		if slot >= 0 && used&(1<<slot) == 0 {
+		switch {
+		case slot >= 0 && used&(1<<slot) == 0:
 			used |= 1 << slot
-			if len(numbers) > 0 && first == numbers[len(numbers)-1] {
+			if first == numbers[len(numbers)-1] {
 				first = 0
 			}
 			t.Sinks = append(t.Sinks, sinkSlot{s.name, slot, first})
+		case len(read) > 0 && unread > 0:
+			unnamed = append(unnamed, s)
 		}
+	}
+	// A sink that was added after the last marks that can be read has the lowest slot that was free.
+	for _, s := range unnamed {
+		slot := 0
+		for used&(1<<slot) != 0 {
+			slot++
+		}
+		used |= 1 << slot
+		t.Sinks = append(t.Sinks, sinkSlot{s.name, slot, unread})
 	}
 	return t
 }
