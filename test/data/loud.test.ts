@@ -55,7 +55,7 @@ test(`an edge at ${loudness} times its share: the other does not notice, and its
   await writeFile(file, (await readFile(file, 'utf8')).replace(shareLine, ''))
   await lab.up()
   const raisedMs = Date.now()
-  const found = await countBulk(lab, bulk, 300_000)
+  const found = await countBulk(lab, bulk, 120_000)
   figures('loud edge', {
     seconds: (quietAgainMs - loudMs) / 1000,
     sent: bulk.accepted.length,
