@@ -6,12 +6,13 @@ import {countBulk, figures, newBulk, sendBulk} from '../support/bulk.ts'
 import {type DataLab, openDataLab} from '../support/data-lab.ts'
 import {countGood, percentile, startGood, watchLatency} from '../support/good-traffic.ts'
 import {openWay} from './way.ts'
+import {atFullLength, mostMs} from './wish.ts'
 
 let lab: DataLab
 let way: Awaited<ReturnType<typeof openWay>>
 
 /** In every run a tenth of the budget; all of it with LKEOBS_DATA=all. */
-const share = process.env['LKEOBS_DATA'] === 'all' ? 1 : 0.1
+const share = atFullLength ? 1 : 0.1
 const relayPort = firstPorts.hub + 80
 const smallRates = 'rates: {metrics: 10, logs: 10, traces: 10}\n'
 
@@ -98,7 +99,6 @@ test('an edge that was cut off for the whole budget arrives complete, and the ot
   })
   for (const {missing} of found) expect(missing.slice(0, 5)).toEqual([])
   expect(lost).toBe(0)
-  // a look at a store takes its time, too: differences below 150 ms are its own
   for (const {signal, quiet, draining} of p99)
-    expect(draining, `p99 of ${signal}, ${quiet} ms before`).toBeLessThanOrEqual(Math.max(quiet * 1.2, quiet + 150))
+    expect(draining, `p99 of ${signal}, ${quiet} ms before`).toBeLessThanOrEqual(mostMs(quiet, 0.2))
 }, 1_800_000)

@@ -4,6 +4,7 @@ import type {Signal} from '../../src/collector/config.ts'
 import {type Bulk, countBulk, figures, newBulk, sendBulk} from '../support/bulk.ts'
 import {type DataLab, openDataLab} from '../support/data-lab.ts'
 import {killingAround} from './kills.ts'
+import {atFullLength} from './wish.ts'
 
 let lab: DataLab
 
@@ -14,6 +15,8 @@ afterAll(async () => {
   await lab?.close()
 })
 
+const few = (count: number) => (atFullLength ? count : count / 4)
+
 const stores = ['prometheus', 'loki', 'tempo']
 
 /** Workloads as heavy as those that were lost once: stack traces, statements, and single records of many MB. */
@@ -23,9 +26,9 @@ const workloads = () => {
     bulk: newBulk({signal, edge: 'edge-1'}),
   })
   return {
-    'logs of 3 kB': one('logs', 20_000, 3000),
-    'spans of 1.5 kB': one('traces', 16_000, 1500),
-    points: one('metrics', 20_000, 0),
+    'logs of 3 kB': one('logs', few(20_000), 3000),
+    'spans of 1.5 kB': one('traces', few(16_000), 1500),
+    points: one('metrics', few(20_000), 0),
     'a record of 1 MB': one('logs', 1, 1_000_000),
     'a record of 5 MB': one('logs', 1, 5_000_000),
     'a span of 5 MB': one('traces', 1, 5_000_000),
@@ -78,7 +81,7 @@ describe('large records and an outage of gateway and stores', () => {
     expect(verified.code, verified.stdout).toBe(0)
   }, 600_000)
 
-  test.runIf(process.env['LKEOBS_DATA'] === 'all')(
+  test.runIf(atFullLength)(
     'and the same with gateway, agent and stores killed at ten moments',
     async () => {
       const all = workloads()

@@ -10,6 +10,7 @@ import {type DataLab, grown, openDataLab} from '../support/data-lab.ts'
 import {countGood, startGood} from '../support/good-traffic.ts'
 import {postOtlp} from '../support/post-otlp.ts'
 import {killingAround} from './kills.ts'
+import {atFullLength} from './wish.ts'
 
 let lab: DataLab
 
@@ -21,7 +22,7 @@ afterAll(async () => {
 })
 
 const http = createHttp()
-const letters = Number(process.env['LKEOBS_DATA_LETTERS'] ?? 10_000)
+const letters = Number(process.env['LKEOBS_DATA_LETTERS'] ?? (atFullLength ? 10_000 : 2000))
 const perRequest = 200
 
 /** Starts Loki anew with a limit far below the usual one: `lab up` raises it again. */
@@ -112,7 +113,7 @@ test('dead letters are replayed after a limit was raised, each stored once', asy
   expect(balance).toEqual({notStored: 0, takenOut: {refused: letters}})
 }, 900_000)
 
-test.runIf(process.env['LKEOBS_DATA'] === 'all')(
+test.runIf(atFullLength)(
   'and the same with kills at ten moments',
   async () => {
     expect(await replay(async (work) => killingAround(lab, work, {only: ['gateway', 'agent'], asItWas: true}))).toEqual(eachStoredOnce)

@@ -61,7 +61,8 @@ export const openWay = async (lab: () => DataLab | undefined, port: number, gate
   return {
     async cutOff(edge: string): Promise<void> {
       cut.add(edge)
-      for (const [socket, owner] of open) if (owner === edge) socket.destroy()
+      // whose a connection from before the lab was known is, is seen when it is dialled anew
+      for (const [socket, owner] of open) if (owner === edge || owner === '') socket.destroy()
       await eventually(`nothing of ${edge} passes`, () => ![...open.values()].includes(edge), 5000)
     },
     letThrough: (edge: string) => cut.delete(edge),
