@@ -502,7 +502,8 @@ func kill(t *testing.T, r *rand.Rand) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(100+r.Intn(300))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		left, last := 30+r.Intn(600), time.Duration(r.Intn(20))*time.Millisecond // until it is killed
 		doneBefore := map[string]map[int]bool{"a": {}, "b": {}}
 		for name, set := range done {
 			for id := range set {
@@ -524,6 +525,9 @@ func kill(t *testing.T, r *rand.Rand) {
 				}
 			case word == "put":
 				put[id] = true
+				if left--; left == 0 {
+					time.AfterFunc(last, func() { _ = cmd.Process.Kill() })
+				}
 			case strings.HasPrefix(word, "take-"):
 				if doneBefore[name][id] {
 					t.Errorf("round %d: sink %s got record %d again", round, name, id)
