@@ -49,7 +49,7 @@ func logsExporter(t *testing.T, f exporter.Factory, settings map[string]any) exp
 }
 
 func httpExporter(t *testing.T, endpoint string) exporter.Logs {
-	return logsExporter(t, otlphttpexporter.NewFactory(), map[string]any{"endpoint": endpoint, "timeout": "300ms"})
+	return logsExporter(t, otlphttpexporter.NewFactory(), map[string]any{"endpoint": endpoint, "timeout": "1s"})
 }
 
 func grpcExporter(t *testing.T, endpoint string) exporter.Logs {
@@ -87,7 +87,7 @@ func TestHTTPAnswers(t *testing.T) {
 			return
 		}
 		if now.code == -1 {
-			time.Sleep(600 * time.Millisecond)
+			time.Sleep(1500 * time.Millisecond)
 			return
 		}
 		w.WriteHeader(now.code)

@@ -41,6 +41,7 @@ type sinkQueue interface {
 	Release(*queue.Batch)
 	Hold(*queue.Batch)
 	Reload(*queue.Batch) bool
+	Needs(queue.Ref) bool
 	Block(partition string, blocked bool)
 	Stats() []queue.PartitionStats
 	Dropped() map[string]int64
@@ -267,6 +268,11 @@ type job struct {
 	payload []byte
 	// kept items of each record, after the rules; nil: all of them.
 	kept []int
+	// prepared is when it was made ready to be sent, and started since when the store ran then.
+	prepared time.Time
+	started  float64
+	// held: some of its records are not sent, because the store took them from an earlier process of the collector.
+	held bool
 
 	// of the isolation
 	began     time.Time
@@ -302,13 +308,20 @@ func (s *sink[T]) dropOld(j *job, items int) {
 // deliver sends a batch. What fails because of its data goes to the isolation of its partition; what fails because the
 // store is not there is held here.
 func (s *sink[T]) deliver(b *queue.Batch) {
+	if !s.awaitStart() {
+		return
+	}
 	j := &job{b: b, p: s.part(b.Partition), payload: b.Payload}
 	data, items, letters := s.prepare(j)
 	if len(letters) > 0 && !s.writeLetters(j.p, letters) {
 		return
 	}
 	if items == 0 {
-		s.done(b)
+		if j.held {
+			s.taken(j)
+		} else {
+			s.done(b)
+		}
 		return
 	}
 	for try := 1; ; try++ {
@@ -319,7 +332,7 @@ func (s *sink[T]) deliver(b *queue.Batch) {
 		}
 		err := s.next(s.in.sending, data)
 		if err == nil {
-			s.taken(b)
+			s.taken(j)
 			s.delivered(j.p, items)
 			return
 		}
@@ -345,16 +358,23 @@ func (s *sink[T]) deliver(b *queue.Batch) {
 // the same after a crash.
 func (s *sink[T]) prepare(j *job) (data T, items int, letters []deadletters.Letter) {
 	c := s.in.codec
-	if s.rules == nil {
+	now := s.in.now()
+	var held []bool
+	held, j.started = s.takenBefore(j.b)
+	j.prepared, j.held = now, held != nil
+	if s.rules == nil && !j.held {
 		if data, err := c.unmarshal(j.payload); err == nil {
 			return data, c.items(data), nil
 		}
 	}
-	now := s.in.now()
-	changed := false
+	changed := j.held
 	repaired := map[string]int{}
 	first := true
 	for r, record := range recordsOf(j.b) {
+		if r < len(held) && held[r] {
+			j.kept = append(j.kept, 0)
+			continue
+		}
 		one, err := c.unmarshal(record)
 		if err != nil {
 			n := 1
@@ -427,13 +447,17 @@ func recordsOf(b *queue.Batch) [][]byte {
 
 func (s *sink[T]) letter(b *queue.Batch, record int, kind string, ordinal int, reason, detail string, payload []byte, items int) deadletters.Letter {
 	var ref queue.Ref
+	replayOf := ""
 	if len(b.Refs) > 0 {
 		ref = b.Refs[min(record, len(b.Refs)-1)]
 	}
+	if record < len(b.ReplayOf) {
+		replayOf = b.ReplayOf[record]
+	}
 	return deadletters.Letter{
-		ID:     deadletters.ID(s.name, s.in.signal, ref.Segment, ref.Index, kind, ordinal, payload),
+		ID:     deadletters.ID(s.in.queueID, s.name, s.in.signal, ref.Segment, ref.Index, kind, ordinal, payload),
 		Signal: s.in.signal, Sink: s.name, Edge: b.Partition, Reason: reason, Detail: deadletters.CleanText(detail), Time: s.in.now(),
-		Workload: pieces.Describe(s.in.codec.signal, payload).Workload, Items: items, Bytes: len(payload), Payload: payload,
+		Workload: pieces.Describe(s.in.codec.signal, payload).Workload, Items: items, Bytes: len(payload), ReplayOf: replayOf, Payload: payload,
 	}
 }
 

@@ -578,6 +578,115 @@ func TestAKillDuringReplay(t *testing.T) {
 	close(s.hang)
 }
 
+// What a letter was before it was replayed, and what of replays still waits.
+func TestALetterNamesTheOneBefore(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(has(permanentError("bad"), "n1"))
+	in := start(t, testConfig(dir), map[string]*store{"loki": s})
+	put(t, in, "edge-1", numbered("n", 3)...)
+	eventually(t, "empty", empty(in))
+	first := in.Letters(deadletters.Filter{})
+	if len(first) != 1 || first[0].ReplayOf != "" {
+		t.Fatalf("%+v", first)
+	}
+	if _, err := in.Replay(context.Background(), deadletters.Filter{Sink: "loki"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "refused again", func() bool { return len(in.Letters(deadletters.Filter{})) == 1 && empty(in)() })
+	if again := in.Letters(deadletters.Filter{})[0]; again.ReplayOf != first[0].ID || again.ID == first[0].ID {
+		t.Fatalf("%+v after %s", again, first[0].ID)
+	}
+	if n := edgeState(in, "loki", "edge-1").Replaying; n != 0 {
+		t.Fatal(n)
+	}
+	s.set(always(errRefused))
+	if _, err := in.Replay(context.Background(), deadletters.Filter{Sink: "loki"}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, in, "edge-1", "live1", "live2")
+	if e := edgeState(in, "loki", "edge-1"); e.Replaying != 1 || e.WaitingItems != 3 {
+		t.Fatalf("%+v", e)
+	}
+	if err := in.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	in = start(t, testConfig(dir), map[string]*store{"loki": s})
+	if e := edgeState(in, "loki", "edge-1"); e.Replaying != 1 || e.WaitingItems != 3 {
+		t.Fatalf("after a restart: %+v", e)
+	}
+	s.set(nil)
+	eventually(t, "empty", empty(in))
+	if e := edgeState(in, "loki", "edge-1"); e.Replaying != 0 {
+		t.Fatalf("%+v", e)
+	}
+}
+
+// The same item at the same place of another queue, or of this one after its folder was removed, has another id.
+func TestIDsOfTwoQueuesDiffer(t *testing.T) {
+	ids := map[string]bool{}
+	for range 3 {
+		in := start(t, testConfig(t.TempDir()), map[string]*store{"loki": newStore(always(permanentError("bad")))})
+		put(t, in, "edge-1", "x")
+		eventually(t, "empty", empty(in))
+		for _, l := range in.Letters(deadletters.Filter{}) {
+			ids[l.ID] = true
+		}
+	}
+	if len(ids) != 3 {
+		t.Fatal(ids)
+	}
+}
+
+// A letter that cannot be removed when it is replayed is not put into the queue twice.
+func TestALetterThatCannotBeRemovedIsReplayedOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(has(permanentError("bad"), "x"))
+	in := start(t, testConfig(dir), map[string]*store{"loki": s})
+	put(t, in, "edge-1", "x")
+	eventually(t, "dead letter", func() bool { return len(in.Letters(deadletters.Filter{})) == 1 && empty(in)() })
+	if err := in.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	// The next line of dead letters would go into this file.
+	obstacle := filepath.Join(dir, "logs", "dead-letters", fmt.Sprintf("%016x.jsonl", 2))
+	block := func() {
+		if err := os.Mkdir(obstacle, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.set(always(errRefused))
+	in = start(t, testConfig(dir), map[string]*store{"loki": s})
+	block()
+	for i, want := range []int{1, 0, 0} {
+		if n, err := in.Replay(context.Background(), deadletters.Filter{Sink: "loki"}); n != want || err != nil {
+			t.Fatal(i, n, err)
+		}
+	}
+	if n := edgeState(in, "loki", "edge-1").WaitingItems; n != 1 {
+		t.Fatal(n)
+	}
+	// A restart cannot remove it either.
+	killed := copyFolder(t, dir)
+	if err := os.Mkdir(filepath.Join(killed, "logs", "dead-letters", fmt.Sprintf("%016x.jsonl", 3)), 0o700); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	s2 := newStore(nil)
+	again := start(t, testConfig(killed), map[string]*store{"loki": s2})
+	if n, err := again.Replay(context.Background(), deadletters.Filter{Sink: "loki"}); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	eventually(t, "stored", func() bool { return s2.items()["x"] == 1 && empty(again)() })
+	if n, err := again.Replay(context.Background(), deadletters.Filter{Sink: "loki"}); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	s.set(nil)
+	eventually(t, "removed", func() bool { return len(in.Letters(deadletters.Filter{})) == 0 && empty(in)() })
+	once(t, s.items(), []string{"x"})
+}
+
 func TestDrop(t *testing.T) {
 	s := newStore(always(permanentError("bad")))
 	in := start(t, testConfig(t.TempDir()), map[string]*store{"loki": s})
@@ -594,6 +703,7 @@ func TestDrop(t *testing.T) {
 
 func TestOnFullDrop(t *testing.T) {
 	c := testConfig(t.TempDir())
+	c.Batch.MaxBytes = 20_000 // what is on its way is not dropped
 	c.Sinks["splunk"] = SinkConfig{Pipelines: []string{"logs/splunk"}, OnFull: "drop", MaxBytes: 200_000}
 	s, splunk := newStore(nil), newStore(always(errRefused))
 	in := start(t, c, map[string]*store{"loki": s, "splunk": splunk})
@@ -641,9 +751,9 @@ func TestAgent(t *testing.T) {
 		c.Directory = t.TempDir()
 		in := start(t, c, map[string]*store{"hub": s})
 		put(t, in, "hub", numbered("n", 20)...)
-		time.Sleep(60 * time.Millisecond)
-		if n := len(in.Letters(deadletters.Filter{})); n != 0 || s.called() < 2 {
-			t.Fatal(code, n, s.called())
+		eventually(t, "tried again", func() bool { return s.called() >= 3 })
+		if n := len(in.Letters(deadletters.Filter{})); n != 0 {
+			t.Fatal(code, n)
 		}
 		s.set(nil)
 		eventually(t, "empty", empty(in))

@@ -55,6 +55,7 @@ type instance[T any] struct {
 	now       func() time.Time
 
 	queue      *queue.Queue
+	queueID    string // mixed into the ids of dead letters
 	letters    *deadletters.Store
 	sinks      []*sink[T]
 	unregister func()
@@ -66,6 +67,7 @@ type instance[T any] struct {
 	stopping                 atomic.Bool
 	admissionMu              sync.RWMutex
 	replayMu                 sync.Mutex
+	replayed                 map[string]bool // letters that were put into the queue and could not be removed; under replayMu
 	mu                       sync.Mutex
 	accepted                 map[string]int64
 	refused                  map[string]map[string]int64
@@ -74,7 +76,7 @@ type instance[T any] struct {
 func newInstance[T any](set connector.Settings, cfg *Config, c *codec[T], send map[string]func(context.Context, T) error) (*instance[T], error) {
 	in := &instance[T]{
 		cfg: cfg, signal: string(c.signal), component: set.ID.String(), codec: c, send: send, set: set.TelemetrySettings, log: set.Logger,
-		loud: newLoudLog(set.Logger), now: time.Now, accepted: map[string]int64{}, refused: map[string]map[string]int64{},
+		loud: newLoudLog(set.Logger), now: time.Now, replayed: map[string]bool{}, accepted: map[string]int64{}, refused: map[string]map[string]int64{},
 	}
 	if cfg.Shares != nil {
 		in.limiter = shares.New(*cfg.Shares)
@@ -133,6 +135,9 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 		return fmt.Errorf("queue in %s: %w", dir, err)
 	}
 	in.queue = q
+	if in.queueID, err = deadletters.QueueID(filepath.Join(dir, "id")); err != nil {
+		in.log.Warn("The id of the queue cannot be kept. Until it can, an item may have two dead letters after a restart.", zap.String("signal", in.signal), zap.Error(err))
+	}
 	if in.letters, err = deadletters.Open(filepath.Join(dir, "dead-letters"), in.cfg.DeadLetters.MaxBytes); err != nil {
 		return errors.Join(err, q.Close())
 	}
@@ -148,6 +153,9 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 	if live := q.LiveReplays(); len(live) > 0 {
 		if _, err := in.letters.Remove(live...); err != nil {
 			in.log.Error("Dead letters that are replayed already cannot be removed.", zap.Error(err))
+			for _, id := range live {
+				in.replayed[id] = true
+			}
 		}
 	}
 	if in.telemetry, err = newTelemetry(in.set, in); err != nil {
@@ -157,6 +165,9 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 	in.sending, in.stopSending = context.WithCancel(context.Background())
 	for _, s := range in.sinks {
 		s.q = q.Sink(s.name)
+		if s.cfg.Settle.After > 0 {
+			s.openJournal(dir)
+		}
 		for range s.cfg.Consumers {
 			in.workers.Add(1)
 			go func() {
@@ -187,6 +198,7 @@ func (in *instance[T]) Start(context.Context, component.Host) error {
 				for _, s := range in.sinks {
 					s.observeQueueDrops()
 				}
+				in.removeReplayed()
 				if n := q.Lost().Items; n > lost {
 					in.telemetry.lost(n - lost)
 					lost = n
@@ -229,6 +241,7 @@ func (in *instance[T]) Shutdown(context.Context) error {
 	in.stopSending()
 	for _, s := range in.sinks {
 		s.close()
+		s.closeJournal()
 	}
 	in.telemetry.close()
 	return errors.Join(in.queue.Close(), in.letters.Close())
@@ -335,7 +348,7 @@ func (in *instance[T]) keepTooLarge(partition string, chunks []pieces.Chunk) err
 	letters := make([]deadletters.Letter, 0, len(chunks))
 	for _, c := range chunks {
 		letters = append(letters, deadletters.Letter{
-			ID: deadletters.ID(admissionSink, in.signal, 0, 0, partition, 0, c.Payload), Signal: in.signal, Sink: admissionSink, Edge: partition, Reason: "too-large",
+			ID: deadletters.ID(in.queueID, admissionSink, in.signal, 0, 0, partition, 0, c.Payload), Signal: in.signal, Sink: admissionSink, Edge: partition, Reason: "too-large",
 			Detail: tooLargeText([]pieces.Chunk{c}, in.cfg.MaxItemBytes), Time: in.now(), Workload: pieces.Describe(in.codec.signal, c.Payload).Workload,
 			Items: 1, Bytes: len(c.Payload), Cut: true, Payload: c.Payload[:min(len(c.Payload), keptOfTooLarge)],
 		})
@@ -427,7 +440,7 @@ func (in *instance[T]) State() registry.State {
 		}
 		for _, p := range s.q.Stats() {
 			e := edge(p.Partition)
-			e.WaitingItems, e.WaitingBytes = p.Items, p.Bytes
+			e.WaitingItems, e.WaitingBytes, e.Replaying = p.Items, p.Bytes, p.Replaying
 			if p.Items > 0 {
 				e.OldestSeconds = registry.Seconds(now, p.Oldest)
 			}
@@ -474,7 +487,8 @@ func (in *instance[T]) Letter(id string) (deadletters.Letter, json.RawMessage, b
 }
 
 // Replay implements registry.Queue. A letter is removed when its record is durable, and before the sink can see it. When
-// the process ends in between, the start removes the letter.
+// the process ends in between, the start removes the letter. One that cannot be removed is removed later, and not put into
+// the queue twice.
 func (in *instance[T]) Replay(ctx context.Context, f deadletters.Filter) (int, error) {
 	in.replayMu.Lock()
 	defer in.replayMu.Unlock()
@@ -486,6 +500,9 @@ func (in *instance[T]) Replay(ctx context.Context, f deadletters.Filter) (int, e
 		s := in.sinkNamed(meta.Sink)
 		if s == nil || meta.Cut {
 			continue // a sink that is not configured any more, or an item of which only the beginning is there
+		}
+		if in.replayed[meta.ID] {
+			continue
 		}
 		l, found, err := in.letters.Get(meta.ID)
 		if err != nil {
@@ -503,13 +520,31 @@ func (in *instance[T]) Replay(ctx context.Context, f deadletters.Filter) (int, e
 			Partition: l.Edge, Items: max(totals.Items, 1), Payload: l.Payload, Weight: totals.Weight, ReplayOf: l.ID, OnlySink: l.Sink,
 			Durable: func() { _, removed = in.letters.Remove(l.ID) },
 		})
-		if err = errors.Join(err, removed); err != nil {
+		if err != nil {
 			return replayed, fmt.Errorf("letter %s: %w", l.ID, err)
+		}
+		if removed != nil {
+			in.replayed[l.ID] = true
+			in.loud.warn(l.Edge, l.Sink, "replayed-letter", "A dead letter that is replayed cannot be removed yet.", zap.Error(removed))
 		}
 		replayed++
 		in.telemetry.replayed(l.Edge, l.Sink, l.Items)
 	}
 	return replayed, nil
+}
+
+// removeReplayed removes the letters again that could not be removed when they were replayed.
+func (in *instance[T]) removeReplayed() {
+	if !in.replayMu.TryLock() {
+		return // a replay is under way
+	}
+	defer in.replayMu.Unlock()
+	if len(in.replayed) == 0 {
+		return
+	}
+	if _, err := in.letters.Remove(slices.Sorted(maps.Keys(in.replayed))...); err == nil {
+		clear(in.replayed)
+	}
 }
 
 // Drop implements registry.Queue.

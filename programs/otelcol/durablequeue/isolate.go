@@ -301,7 +301,7 @@ func (s *sink[T]) flush(j *job) bool {
 
 func (s *sink[T]) finish(j *job) {
 	if j.remaining <= 0 && len(j.stack) == 0 {
-		s.taken(j.b)
+		s.taken(j)
 	}
 }
 

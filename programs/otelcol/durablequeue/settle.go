@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,17 +26,95 @@ type settling struct {
 	batches []settlingBatch
 	// started is when the store's process began, as it says itself, at the last look; 0: not known.
 	started float64
+	// known is closed when the store has said it for the first time.
+	known chan struct{}
+	// journal names batches, and what is left of before.
+	journal journal
+	// before is what the journal of an earlier process of the collector names: when the store began that took a record.
+	before map[queue.Ref]float64
+	// deadline for the first answer of the store, while what it may have is not sent.
+	deadline time.Time
 }
 
 type settlingBatch struct {
-	b  *queue.Batch
-	at time.Time
+	b *queue.Batch
+	// from is a time before which none of it was sent, at is when the last of it was taken.
+	from, at time.Time
+	// started is when the process of the store began that was the last known one before any of it was sent; 0: none was.
+	started float64
+	// strict: some of it was taken long before at, so that the store that runs at that time need not have it.
+	strict bool
 }
 
-const startPageTimeout = 5 * time.Second
+const (
+	startPageTimeout = 5 * time.Second
+	// startWait is for how long a start of the collector waits for the store to say since when it runs.
+	startWait = 5 * time.Second
+	// askAgain is how often a store is asked that has not answered yet.
+	askAgain = 500 * time.Millisecond
+)
+
+// openJournal reads what the store took from an earlier process of the collector.
+func (s *sink[T]) openJournal(dir string) {
+	t := &s.settling
+	t.known = make(chan struct{})
+	t.journal.path = journalPath(dir, s.name)
+	t.before = readJournal(t.journal.path)
+	for ref := range t.before {
+		if !s.q.Needs(ref) {
+			delete(t.before, ref)
+		}
+	}
+	t.deadline = time.Now().Add(startWait)
+}
+
+// awaitStart waits, after a start of the collector, until it is known what the store still has. It is false when reading ends.
+func (s *sink[T]) awaitStart() bool {
+	if s.cfg.Settle.After == 0 {
+		return true
+	}
+	t := &s.settling
+	t.mu.Lock()
+	left := time.Until(t.deadline)
+	ready := t.started != 0 || len(t.before) == 0 || left <= 0
+	t.mu.Unlock()
+	if ready {
+		return true
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-s.in.read.Done():
+		return false
+	case <-t.known:
+	case <-timer.C:
+	}
+	return true
+}
+
+// takenBefore tells which records of a batch the store took from an earlier process of the collector and still has; nil: none.
+// It also returns since when the store runs.
+func (s *sink[T]) takenBefore(b *queue.Batch) (held []bool, started float64) {
+	t := &s.settling
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.started == 0 || len(t.before) == 0 {
+		return nil, t.started
+	}
+	for i, ref := range b.Refs {
+		if t.before[ref] == t.started {
+			if held == nil {
+				held = make([]bool, len(b.Refs))
+			}
+			held[i] = true
+		}
+	}
+	return held, t.started
+}
 
 // taken ends a batch that the store has taken: at once, or when the store has had the time to write it down.
-func (s *sink[T]) taken(b *queue.Batch) {
+func (s *sink[T]) taken(j *job) {
+	b := j.b
 	if s.cfg.Settle.After == 0 {
 		s.done(b)
 		return
@@ -49,59 +129,135 @@ func (s *sink[T]) taken(b *queue.Batch) {
 	if closed {
 		return
 	}
-	s.settling.mu.Lock()
-	s.settling.batches = append(s.settling.batches, settlingBatch{b, s.in.now()})
-	s.settling.mu.Unlock()
+	one := settlingBatch{b: b, at: s.in.now(), started: j.started, strict: j.held || !j.began.IsZero()}
+	one.from = one.at
+	if one.strict {
+		one.from = j.prepared
+	}
+	s.addTaken(one)
+}
+
+// addTaken adds a batch that was taken.
+func (s *sink[T]) addTaken(one settlingBatch) {
+	t := &s.settling
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.batches = append(t.batches, one)
+	for _, ref := range one.b.Refs {
+		delete(t.before, ref)
+	}
+	if one.started != 0 {
+		s.journalFailed(t.journal.add(journalLine{one.started, one.b.Refs}))
+	}
+}
+
+func (s *sink[T]) journalFailed(err error) {
+	if err != nil {
+		s.in.loud.warn("", s.name, "journal", "What a store took last cannot be written down. It is sent again when the collector is killed now.", zap.Error(err))
+	}
+}
+
+// rewriteJournal follows the batches. The caller holds settling.mu.
+func (s *sink[T]) rewriteJournal() {
+	t := &s.settling
+	by := map[float64][]queue.Ref{}
+	for _, one := range t.batches {
+		if one.started != 0 {
+			by[one.started] = append(by[one.started], one.b.Refs...)
+		}
+	}
+	for ref, started := range t.before {
+		if s.q.Needs(ref) {
+			by[started] = append(by[started], ref)
+		} else {
+			delete(t.before, ref)
+		}
+	}
+	lines := make([]journalLine, 0, len(by))
+	for _, started := range slices.Sorted(maps.Keys(by)) { // of a record in two lines, the last one counts
+		lines = append(lines, journalLine{started, by[started]})
+	}
+	s.journalFailed(t.journal.rewrite(lines))
+}
+
+// closeJournal keeps the journal as it is.
+func (s *sink[T]) closeJournal() {
+	t := &s.settling
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.journal.end()
+	t.journal.path = ""
 }
 
 // settleLoop ends batches after the time that the store needs to write them down, and sends them again when the store was
 // started anew meanwhile. While the store does not say since when it runs, nothing is ended.
 func (s *sink[T]) settleLoop() {
 	every := min(max(s.cfg.Settle.After/5, 10*time.Millisecond), 3*time.Second)
-	for tick := time.NewTicker(every); ; {
+	for {
 		s.settle()
+		s.settling.mu.Lock()
+		known := s.settling.started != 0
+		s.settling.mu.Unlock()
+		pause := every
+		if !known {
+			pause = min(every, askAgain)
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-s.in.read.Done():
-			tick.Stop()
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
 func (s *sink[T]) settle() {
-	s.settling.mu.Lock()
-	waiting, known := len(s.settling.batches), s.settling.started
-	s.settling.mu.Unlock()
+	t := &s.settling
+	t.mu.Lock()
+	waiting, known := len(t.batches), t.started
+	t.mu.Unlock()
 	if waiting == 0 && known != 0 {
 		return
 	}
 	asked := s.in.now()
 	started, err := startOf(s.in.read, s.cfg.Settle.StartPage)
+	if err == nil && started <= 0 {
+		err = fmt.Errorf("%s says that the store runs since %v", s.cfg.Settle.StartPage, started)
+	}
 	if err != nil {
 		if waiting > 0 {
 			s.in.loud.warn("", s.name, "settle", "A store does not say since when it runs. What it took last is kept.", zap.Error(err))
 		}
 		return
 	}
-	if known != 0 && started != known && !s.resend(sinceOf(started)) {
+	changed, ok := s.resend(started)
+	if !ok {
 		return
 	}
 	var ended []*queue.Batch
-	s.settling.mu.Lock()
-	s.settling.started = started
+	t.mu.Lock()
+	t.started = started
+	if known == 0 {
+		close(t.known)
+	}
 	var left []settlingBatch
-	for _, one := range s.settling.batches {
-		if asked.Sub(one.at) >= s.cfg.Settle.After {
+	for _, one := range t.batches {
+		if one.started == started && asked.Sub(one.at) >= s.cfg.Settle.After {
 			ended = append(ended, one.b)
 		} else {
 			left = append(left, one)
 		}
 	}
-	s.settling.batches = left
-	s.settling.mu.Unlock()
+	t.batches = left
+	t.mu.Unlock()
 	for _, b := range ended {
 		s.done(b)
+	}
+	if changed || len(ended) > 0 {
+		t.mu.Lock()
+		s.rewriteJournal()
+		t.mu.Unlock()
 	}
 }
 
@@ -115,40 +271,49 @@ func sinceOf(started float64) time.Time {
 }
 
 // resend sends what the store took before it was started anew, and has not ended yet. What the store has of it on disk it
-// keeps once. It is false when reading ends.
-func (s *sink[T]) resend(since time.Time) bool {
-	s.settling.mu.Lock()
-	all := s.settling.batches
-	s.settling.batches = nil
-	s.settling.mu.Unlock()
-	items := 0
-	for i, one := range all {
-		if one.at.After(since) {
-			s.settling.mu.Lock()
-			s.settling.batches = append(s.settling.batches, one)
-			s.settling.mu.Unlock()
+// keeps once. ok is false when reading ends; changed: the journal is not up to date.
+func (s *sink[T]) resend(started float64) (changed, ok bool) {
+	t := &s.settling
+	since := sinceOf(started)
+	t.mu.Lock()
+	var again, kept []settlingBatch
+	for _, one := range t.batches {
+		switch {
+		case one.started == started:
+		case (one.started == 0 || !one.strict) && one.from.After(since):
+			one.started, changed = started, true
+		default:
+			again = append(again, one)
 			continue
 		}
+		kept = append(kept, one)
+	}
+	t.batches = kept
+	t.mu.Unlock()
+	items := 0
+	for i, one := range again {
 		isolated, ok := s.sendAgain(one.b)
 		if !ok {
-			s.settling.mu.Lock()
-			s.settling.batches = append(append([]settlingBatch(nil), all[i:]...), s.settling.batches...)
-			s.settling.mu.Unlock()
-			return false
+			t.mu.Lock()
+			t.batches = append(again[i:len(again):len(again)], t.batches...)
+			t.mu.Unlock()
+			return changed, false
 		}
+		changed = true
 		items += one.b.Items
 		if isolated {
 			continue
 		}
-		s.settling.mu.Lock()
-		s.settling.batches = append(s.settling.batches, settlingBatch{one.b, s.in.now()})
-		s.settling.mu.Unlock()
+		now := s.in.now()
+		t.mu.Lock()
+		t.batches = append(t.batches, settlingBatch{b: one.b, from: now, at: now, started: started})
+		t.mu.Unlock()
 	}
 	if items > 0 {
 		s.in.log.Warn("A store was started anew. What it took in its last seconds is sent again.",
 			zap.String("sink", s.name), zap.String("signal", s.in.signal), zap.Int("items", items))
 	}
-	return true
+	return changed, true
 }
 
 // sendAgain sends a batch until the store takes it. What the store refuses for good goes to the isolation once more, which
@@ -158,7 +323,7 @@ func (s *sink[T]) sendAgain(b *queue.Batch) (isolated, ok bool) {
 		return false, true
 	}
 	for try := 1; ; try++ {
-		j := &job{b: b, p: s.part(b.Partition), payload: b.Payload}
+		j := &job{b: b, p: s.part(b.Partition), payload: b.Payload, prepared: s.in.now()}
 		data, items := s.prepareAgain(j)
 		if items == 0 {
 			break

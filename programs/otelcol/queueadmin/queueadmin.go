@@ -234,12 +234,13 @@ type letterView struct {
 	Time     string          `json:"time"`
 	Bytes    int             `json:"bytes"`
 	Workload string          `json:"workload"`
+	ReplayOf string          `json:"replayOf,omitempty"`
 	Item     json.RawMessage `json:"item,omitempty"`
 }
 
 func viewOf(l *deadletters.Letter) letterView {
 	return letterView{
-		ID: l.ID, Signal: l.Signal, Sink: l.Sink, Edge: l.Edge, Reason: l.Reason, Detail: l.Detail, Time: l.Time.UTC().Format(time.RFC3339Nano), Bytes: l.Bytes, Workload: l.Workload,
+		ID: l.ID, Signal: l.Signal, Sink: l.Sink, Edge: l.Edge, Reason: l.Reason, Detail: l.Detail, Time: l.Time.UTC().Format(time.RFC3339Nano), Bytes: l.Bytes, Workload: l.Workload, ReplayOf: l.ReplayOf,
 	}
 }
 

@@ -118,6 +118,7 @@ func TestAPI(t *testing.T) {
 	for i := range 5 {
 		q.letters = append(q.letters, deadletters.Letter{ID: fmt.Sprint("id", i), Signal: "logs", Sink: "loki", Edge: fmt.Sprint("edge-", i%2), Reason: "refused", Detail: "bad", Time: time.Unix(int64(i), 0), Workload: "shop", Bytes: 9})
 	}
+	q.letters[4].ReplayOf = "id-before"
 	defer registry.Register("durable_queue/stores", "logs", q)()
 	a := serve(t, &Config{})
 	for _, c := range []struct {
@@ -134,6 +135,7 @@ func TestAPI(t *testing.T) {
 		{"GET", "/v1/dead-letters?limit=0", "", 400, `limit`},
 		{"GET", "/v1/dead-letters?egde=x", "", 400, `egde`},
 		{"GET", "/v1/dead-letters?after=gone", "", 410, `gone`},
+		{"GET", "/v1/dead-letters?after=id3", "", 200, `"workload":"shop","replayOf":"id-before"}`},
 		{"GET", "/v1/dead-letters/id2", "", 200, `"item":{"resourceLogs":[]}`},
 		{"GET", "/v1/dead-letters/none", "", 404, `none`},
 		{"POST", "/v1/dead-letters/replay", `{"ids":["id1"]}`, 200, `{"replayed":5}`},

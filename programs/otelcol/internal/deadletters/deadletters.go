@@ -8,6 +8,7 @@ package deadletters
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -35,6 +36,8 @@ type Letter struct {
 	Workload string    `json:"workload"`
 	Items    int       `json:"items"`
 	Bytes    int       `json:"bytes"`
+	// ReplayOf is the letter that this item was before it was replayed.
+	ReplayOf string `json:"replayOf,omitempty"`
 	// Cut: the payload is too large to be kept whole, and cannot be replayed.
 	Cut     bool   `json:"cut,omitempty"`
 	Payload []byte `json:"payload,omitempty"`
@@ -46,10 +49,43 @@ type line struct {
 	Removed string `json:"removed,omitempty"`
 }
 
-// ID names an item by where it stands in the queue, so that the same item has the same id after a crash.
-func ID(sink, signal string, segment uint64, index uint32, kind string, ordinal int, payload []byte) string {
+// QueueID reads the id of a queue, or makes one: items of two queues must not have the same ids, though their segments have
+// the same numbers. The id is usable also when there is an error; it is not kept then.
+func QueueID(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if id := strings.TrimSpace(string(raw)); err == nil && len(id) == 32 {
+		return id, nil
+	}
+	random := make([]byte, 16)
+	_, _ = rand.Read(random)
+	id := hex.EncodeToString(random)
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return id, err
+	}
+	_, err = f.WriteString(id + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		_ = os.Remove(temporary)
+		return id, err
+	}
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
+	return id, nil
+}
+
+// ID names an item by the queue and where it stands in it, so that the same item has the same id after a crash.
+func ID(queue, sink, signal string, segment uint64, index uint32, kind string, ordinal int, payload []byte) string {
 	h := sha256.New()
-	for _, s := range []string{sink, signal, kind} {
+	for _, s := range []string{queue, sink, signal, kind} {
 		_, _ = h.Write([]byte(s))
 		_, _ = h.Write([]byte{0})
 	}

@@ -14,7 +14,7 @@ import (
 func letter(n int) Letter {
 	payload := []byte(fmt.Sprint("payload ", n))
 	return Letter{
-		ID: ID("loki", "logs", 1, uint32(n), "refused", 0, payload), Signal: "logs", Sink: "loki", Edge: fmt.Sprint("edge-", n%2),
+		ID: ID("queue", "loki", "logs", 1, uint32(n), "refused", 0, payload), Signal: "logs", Sink: "loki", Edge: fmt.Sprint("edge-", n%2),
 		Reason: "refused", Detail: "entry too far behind", Time: time.Unix(int64(n), 0), Items: 1, Bytes: len(payload), Payload: payload,
 	}
 }
@@ -176,5 +176,28 @@ func TestCleanText(t *testing.T) {
 	got := CleanText("a\x1b[31m\nb\u009b\xff" + strings.Repeat("é", 3000))
 	if strings.ContainsAny(got, "\x1b\n\u009b") || len(got) > 2100 || !strings.HasPrefix(got, `a\u001b[31m\nb\u009b`+"\ufffd") {
 		t.Fatal(got[:60], len(got))
+	}
+}
+
+func TestQueueIDIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "id")
+	id, err := QueueID(path)
+	if err != nil || len(id) != 32 {
+		t.Fatal(id, err)
+	}
+	if again, err := QueueID(path); again != id || err != nil {
+		t.Fatal(again, err)
+	}
+	if err := os.Truncate(path, 5); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := QueueID(path); len(other) != 32 || other == id || err != nil {
+		t.Fatal(other, err)
+	}
+	if unkept, err := QueueID(filepath.Join(path, "no folder")); len(unkept) != 32 || err == nil {
+		t.Fatal(unkept, err)
+	}
+	if ID("a", "loki", "logs", 1, 1, "item", 0, nil) == ID("b", "loki", "logs", 1, 1, "item", 0, nil) {
+		t.Fatal("the same id in two queues")
 	}
 }

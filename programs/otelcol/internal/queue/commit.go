@@ -347,6 +347,7 @@ func (q *Queue) publish(s *segment, group []*request, written int64, records uin
 				part.shares[sp.sink.number].add(&e)
 				sp.left.add(&e)
 				sp.waitItems += int64(e.items)
+				sp.replays += e.replays()
 				sp.waitBytes += int64(e.size)
 				sp.sink.waitBytes += int64(e.size)
 				sp.cursor = min(sp.cursor, part.position)

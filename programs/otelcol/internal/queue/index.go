@@ -11,6 +11,15 @@ type entry struct {
 	weight   uint32 // bytes
 	takers   uint16
 	index    uint16 // in its segment
+	replay   bool   // of a dead letter
+}
+
+// replays returns the items of a record that repeats a dead letter, 0 of any other.
+func (e *entry) replays() int64 {
+	if e.replay {
+		return int64(e.items)
+	}
+	return 0
 }
 
 // entryOf is an entry with its partition.
@@ -26,6 +35,7 @@ type sinkShare struct {
 	items   int64
 	bytes   int64 // of frames
 	weight  int64
+	replays int64 // items of records that repeat dead letters
 }
 
 func (a *sinkShare) add(e *entry) {
@@ -33,6 +43,7 @@ func (a *sinkShare) add(e *entry) {
 	a.items += int64(e.items)
 	a.bytes += int64(e.size)
 	a.weight += int64(e.weight)
+	a.replays += e.replays()
 }
 
 func (a *sinkShare) subtract(e *entry) {
@@ -40,6 +51,7 @@ func (a *sinkShare) subtract(e *entry) {
 	a.items -= int64(e.items)
 	a.bytes -= int64(e.size)
 	a.weight -= int64(e.weight)
+	a.replays -= e.replays()
 }
 
 // segmentPart is the part of a segment that belongs to one partition. It is hot when its entries are in memory.
@@ -102,6 +114,7 @@ type sinkPartition struct {
 	left      sinkShare // not taken
 	waitItems int64     // not done, including those in flight
 	waitBytes int64
+	replays   int64 // of waitItems
 	inFlight  int
 	batches   map[*Batch]struct{} // taken and not done
 	blocked   bool
@@ -145,14 +158,16 @@ func (sp *sinkPartition) forget(gone sinkShare) {
 	sp.left.items -= gone.items
 	sp.left.bytes -= gone.bytes
 	sp.left.weight -= gone.weight
+	sp.left.replays -= gone.replays
 	sp.waitItems -= gone.items
+	sp.replays -= gone.replays
 	sp.waitBytes -= gone.bytes
 	sp.sink.waitBytes -= gone.bytes
 }
 
 // remember is the reverse of forget. The caller holds Queue.mu.
 func (sp *sinkPartition) remember(share sinkShare) {
-	sp.forget(sinkShare{0, -share.records, -share.items, -share.bytes, -share.weight})
+	sp.forget(sinkShare{0, -share.records, -share.items, -share.bytes, -share.weight, -share.replays})
 }
 
 // ensurePartition returns a partition and makes it when it is new. The caller holds Queue.mu.
@@ -278,7 +293,7 @@ func (q *Queue) install(p *partition, part *segmentPart, entries []entry) {
 				now.add(&e)
 			}
 		}
-		gone := sinkShare{0, share.records - now.records, share.items - now.items, share.bytes - now.bytes, share.weight - now.weight}
+		gone := sinkShare{0, share.records - now.records, share.items - now.items, share.bytes - now.bytes, share.weight - now.weight, share.replays - now.replays}
 		if gone.records <= 0 {
 			continue
 		}
@@ -299,5 +314,5 @@ func (q *Queue) install(p *partition, part *segmentPart, entries []entry) {
 
 func entryFrom(f *frame, offset int64, size int) entry {
 	return entry{accepted: f.accepted, offset: uint32(offset), size: uint32(size), items: f.items,
-		weight: f.weight, takers: f.takers, index: uint16(f.index)}
+		weight: f.weight, takers: f.takers, index: uint16(f.index), replay: f.replayOf != ""}
 }

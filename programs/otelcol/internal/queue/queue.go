@@ -107,6 +107,8 @@ type PartitionStats struct {
 	Items     int64
 	Bytes     int64
 	Oldest    time.Time
+	// Replaying are the items of records that repeat dead letters, of Items.
+	Replaying int64
 }
 
 // Queue is a queue on disk. All methods may be called from several goroutines.

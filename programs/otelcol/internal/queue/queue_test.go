@@ -281,9 +281,24 @@ func TestOnlySinkAndReplay(t *testing.T) {
 	if r := q.LiveReplays(); len(r) != 1 || r[0] != "letter" {
 		t.Errorf("live replays %v", r)
 	}
+	mustPut(t, q, Record{Partition: "p", Items: 4, Payload: payload(8, 1), OnlySink: "b"})
+	waits := func(s string) [2]int64 { st := q.Sink(s).Stats()[0]; return [2]int64{st.Replaying, st.Items} }
+	if a, b := waits("a"), waits("b"); a != [2]int64{0, 0} || b != [2]int64{1, 5} {
+		t.Errorf("replaying and waiting: %v, %v", a, b)
+	}
 	b := next(t, q.Sink("b"), time.Second)
 	if b == nil || b.ReplayOf[0] != "letter" || b.Kinds[0] != 3 || b.RefItems[0] != 1 {
 		t.Fatalf("batch %+v", b)
+	}
+	if !q.Sink("b").Needs(b.Refs[0]) || q.Sink("b").Needs(Ref{Segment: b.Refs[0].Segment + 9}) {
+		t.Error("Needs does not know what was taken")
+	}
+	q.Sink("b").Done(b)
+	if q.Sink("b").Needs(b.Refs[0]) {
+		t.Error("what is done is needed")
+	}
+	if b := waits("b"); b[0] != 0 {
+		t.Errorf("%d items are replaying after all", b[0])
 	}
 	if err := q.Put(context.Background(), Record{OnlySink: "nobody"}); err == nil {
 		t.Error("a record for an unknown sink was accepted")

@@ -411,6 +411,7 @@ func (r *recovery) segment(n uint64, isSegment, hasMarks bool) {
 				part.shares[sp.sink.number].add(e)
 				sp.left.add(e)
 				sp.waitItems += int64(e.items)
+				sp.replays += e.replays()
 				sp.waitBytes += int64(e.size)
 				sp.sink.waitBytes += int64(e.size)
 			}

@@ -420,6 +420,7 @@ func (s *Sink) settle(b *Batch) {
 			continue
 		}
 		b.of.waitItems -= int64(t.entry.items)
+		b.of.replays -= t.entry.replays()
 		b.of.waitBytes -= int64(t.entry.size)
 		s.waitBytes -= int64(t.entry.size)
 		if g := t.segment; g.flight == 0 && g.live <= 0 && (g.sealed || g.end > idleSegmentBytes) {
@@ -472,6 +473,7 @@ func (s *Sink) Hold(b *Batch) {
 	b.Payload = nil
 	for _, t := range b.taken {
 		b.of.waitItems -= int64(t.entry.items)
+		b.of.replays -= t.entry.replays()
 		b.of.waitBytes -= int64(t.entry.size)
 		s.waitBytes -= int64(t.entry.size)
 	}
@@ -488,6 +490,16 @@ func (s *Sink) Hold(b *Batch) {
 func (s *Sink) Reload(b *Batch) bool {
 	b.Refs, b.RefItems, b.RefBytes, b.Kinds, b.ReplayOf = nil, nil, nil, nil, nil
 	return s.fill(b)
+}
+
+// Needs reports whether a record may still come to this sink, or is with a caller of Next: it is on the disk and not
+// marked as done.
+func (s *Sink) Needs(r Ref) bool {
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	g := q.segments[r.Segment]
+	return g != nil && !g.freed && r.Index < segmentRecords && r.Segment >= s.first && !g.isSet(s.slot, r.Index) && !g.isSet(finishedSlot, r.Index)
 }
 
 // Block keeps Next from returning batches of a partition until it is called with false.
@@ -507,7 +519,7 @@ func (s *Sink) Stats() []PartitionStats {
 	defer q.mu.Unlock()
 	stats := make([]PartitionStats, 0, len(s.partitions))
 	for _, sp := range s.partitions {
-		st := PartitionStats{Partition: sp.partition.name, Items: sp.waitItems, Bytes: sp.waitBytes}
+		st := PartitionStats{Partition: sp.partition.name, Items: sp.waitItems, Bytes: sp.waitBytes, Replaying: sp.replays}
 		if at := sp.oldest(); at != 0 {
 			st.Oldest = time.Unix(0, at)
 		}

@@ -65,6 +65,8 @@ type Edge struct {
 	OldestSeconds      *float64         `json:"oldestSeconds"`
 	HeadFailingSeconds float64          `json:"headFailingSeconds"`
 	LastError          string           `json:"lastError"`
+	// Replaying items of replayed dead letters are among WaitingItems.
+	Replaying int64 `json:"replaying"`
 }
 
 var (
