@@ -5,6 +5,9 @@ import {perSignal, type Signal, signals} from './config.ts'
 /** What an item takes in a queue on disk, as OTLP without compression (measured with the load test's items). */
 export const itemBytes = {metrics: 90, logs: 250, traces: 300} as const satisfies Record<Signal, number>
 
+/** What an edge is taken to send where the fleet file does not say it, in items a second. */
+export const usualRates = {metrics: 1000, logs: 200, traces: 100} as const satisfies Record<Signal, number>
+
 /** A queue is never smaller, however little is declared. */
 const leastQueueBytes = 256 * 2 ** 20
 
@@ -44,17 +47,20 @@ export type Share = {
   readonly streams: number
 }
 
-/** What any edge may send, however little it declares: a fleet that says nothing carries what the load test's profile `target` sends. */
+/** What any edge may send at least. A fleet that declares no rates carries what the load test's profile `target` sends. */
 const leastShare: Share = {items_per_second: 100_000, bytes_per_second: 50_000_000, series: 200_000, streams: 10_000}
+/** And one that declares little: an edge that sends the backlog of a day does it at this pace, so that the stores have time for others. */
+const leastDeclared = {items_per_second: 5000, bytes_per_second: 2_500_000}
 
 const shareOf = (fleet: OfEdges, edge?: Edge): Share => {
   const rates = ratesOf(fleet, edge)
   const sum = (of: (signal: Signal) => number) => signals.reduce((total, signal) => total + of(signal), 0)
   const wish = {...fleet.share, ...edge?.share}
+  const least = signals.every((signal) => rates[signal] === usualRates[signal]) ? leastShare : leastDeclared
   return {
     // after an outage it sends what it has kept at this speed
-    items_per_second: wish.itemsPerSecond ?? Math.max(leastShare.items_per_second, 10 * sum((signal) => rates[signal])),
-    bytes_per_second: wish.bytesPerSecond ?? Math.max(leastShare.bytes_per_second, 10 * sum((signal) => rates[signal] * itemBytes[signal])),
+    items_per_second: wish.itemsPerSecond ?? Math.max(least.items_per_second, 10 * sum((signal) => rates[signal])),
+    bytes_per_second: wish.bytesPerSecond ?? Math.max(least.bytes_per_second, 10 * sum((signal) => rates[signal] * itemBytes[signal])),
     series: wish.series ?? Math.max(leastShare.series, 10 * rates.metrics),
     streams: wish.streams ?? leastShare.streams,
   }

@@ -1,6 +1,7 @@
 import {isIPv4, isIPv6} from 'node:net'
 import {z} from 'zod'
 import {type CollectorBuild, collectorBuilds} from '../collector/build.ts'
+import {usualRates} from '../collector/budget.ts'
 import {signals} from '../collector/config.ts'
 import {takenEnds, takenNames} from '../collector/destinations.ts'
 import {scrubProblem} from '../collector/scrub.ts'
@@ -172,15 +173,18 @@ const ratesShape = {
   logs: rate.describe('Log records a second.'),
   traces: rate.describe('Spans a second.'),
 }
-const usualRates = {metrics: 1000, logs: 200, traces: 100}
 
 const limit = z.int().min(1).max(1_000_000_000_000)
 
 const shareSchema = z.strictObject({
-  itemsPerSecond: limit.optional().describe('Items a second; ten times the declared rates, at least 100000, unless given.'),
+  itemsPerSecond: limit
+    .optional()
+    .describe('Items a second; ten times the declared rates, at least 5000, unless given; 100000 where no rates are declared.'),
   bytesPerSecond: limit
     .optional()
-    .describe('Bytes a second, without compression; ten times what the declared rates make, at least 50000000, unless given.'),
+    .describe(
+      'Bytes a second, without compression; ten times what the declared rates make, at least 2500000, unless given; 50000000 where no rates are declared.',
+    ),
   series: limit.optional().describe('New series of metrics an hour; ten times the declared rate, at least 200000, unless given.'),
   streams: limit.optional().describe('New streams of logs an hour; 10000 unless given.'),
 })

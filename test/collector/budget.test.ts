@@ -48,7 +48,7 @@ test.for([1, 10, 100])('a gateway on Kubernetes never has more than its volume o
 
 test('shares are ten times what is declared, at least what the load test sends, or what the file says', () => {
   const {shares} = gatewayBudget(fleetWith('share: {streams: 5}\nrates: {metrics: 20000}\n'))
-  expect(shares.default).toEqual({items_per_second: 203_000, bytes_per_second: 50_000_000, series: 200_000, streams: 5})
+  expect(shares.default).toEqual({items_per_second: 203_000, bytes_per_second: 18_800_000, series: 200_000, streams: 5})
   expect(shares.edges).toEqual({})
   const own = newLabFleet({edges: 1}).replace('name: edge-1', 'name: edge-1\n    share: {itemsPerSecond: 50}')
   expect(gatewayBudget(parseFleet(own, 'x')).shares.edges['edge-1']).toMatchObject({items_per_second: 50, streams: 10_000})
