@@ -46,7 +46,7 @@ export default defineConfig({
           testTimeout: 120_000,
           // the programs may have to be built first
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 3},
+          sequence: {groupOrder: 4},
         },
       },
       {
@@ -60,7 +60,7 @@ export default defineConfig({
           testTimeout: 60_000,
           // etcd and kube-apiserver may have to be built first
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 2},
+          sequence: {groupOrder: 3},
         },
       },
       {
@@ -71,7 +71,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 4},
+          sequence: {groupOrder: 5},
         },
       },
       {
@@ -82,7 +82,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 5},
+          sequence: {groupOrder: 6},
         },
       },
       {
@@ -93,7 +93,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 6},
+          sequence: {groupOrder: 7},
         },
       },
       {
@@ -105,7 +105,7 @@ export default defineConfig({
           testTimeout: 300_000,
           // the programs of the clusters may have to be built first
           hookTimeout: 40 * 60_000,
-          sequence: {groupOrder: 7},
+          sequence: {groupOrder: 8},
         },
       },
     ],
