@@ -87,7 +87,7 @@ export const durableQueue = (queue: {
   max_item_bytes: queue.itemBytes,
   commit_interval: '5ms',
   batch: {max_items: maxBatchItems, max_bytes: maxBatchBytes, flush_after: queue.flushAfter},
-  retry: {initial: '1s', max: '15s', stuck_after: '30s'},
+  retry: {initial: '1s', max: '5s', stuck_after: '30s'},
   dead_letters: {max_bytes: deadLetterBytes},
   ...(queue.shares && {shares: queue.shares}),
   sinks: queue.sinks,
