@@ -322,6 +322,12 @@ export const catalogue = {
     why: 'There is no such file, it is no OCI image layout in a tar, or the content of a blob does not have the digest that its name states.',
     fix: 'Build it again with `lkeobs images build`, or name another file with --image.',
   },
+  'LKO-4108': {
+    exit: exit.usage,
+    title: 'The collector image has no receiver for GPU metrics.',
+    why: 'The cluster has nodes with GPUs, whose exporter the agent scrapes. The collector of the build `lkeobs` has no Prometheus receiver, and its agent would not start there.',
+    fix: 'Let this fleet run the collector of its publisher: `collector: {build: upstream}` in the fleet file, without `collector.image`. What is weaker then, docs/data-plane.md says.',
+  },
   'LKO-5001': {
     exit: exit.notReady,
     title: 'Vault does not answer.',

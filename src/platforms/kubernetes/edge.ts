@@ -18,6 +18,7 @@ import {hubCaHanded} from '../../trust/bundle.ts'
 import {credentialFile} from '../../trust/credential.ts'
 import type {LeafWish} from '../../trust/leaf.ts'
 import {sealCaFile} from '../../trust/seal.ts'
+import {LkeobsError} from '../../errors.ts'
 import type {EdgeCluster, HubCluster} from '../platform.ts'
 import {applied} from './applied.ts'
 import {mounts, namespace, nodeNamespace, ports, secretOf} from './names.ts'
@@ -52,6 +53,11 @@ export const openKubernetesEdge = (
   })
   const inside = `agent.${nodeNamespace}.svc`
   const otlp = `http://${inside}:${ports.otlpHttp}`
+  const scrapesGpus = async (): Promise<boolean> => {
+    const has = await hasGpus(site)
+    if (has && build === 'lkeobs') throw new LkeobsError('LKO-4108', `${name} has nodes with GPUs.`, {next: ['lkeobs explain LKO-4108']})
+    return has
+  }
   const config = async (make: (wish: AgentWish) => CollectorConfig = agentConfig) =>
     literal(
       make({
@@ -74,7 +80,7 @@ export const openKubernetesEdge = (
           hostRoot: '/hostfs',
           cluster: at(ports.otlpCluster),
           exclude: [`/var/log/pods/${nodeNamespace}_agent-*_*/*/*.log`],
-          gpus: await hasGpus(site),
+          gpus: await scrapesGpus(),
         },
       }),
     )
