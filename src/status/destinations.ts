@@ -40,6 +40,8 @@ export type DestinationSeen = {
   readonly queue: {
     /** Items that wait for it, also those on their way into its queue. */
     readonly items: number
+    /** In items, or bytes: what the queue counts. */
+    readonly unit: 'items' | 'bytes'
     readonly capacity: number
     /** Of the signal whose queue is fullest. */
     readonly percent: number
@@ -215,6 +217,7 @@ export const seenBy = (
     ...found,
     queue: {
       items: sum(queues.map(({size, onTheWay}) => size + onTheWay)),
+      unit: 'items',
       capacity: sum(queues.map(({capacity}) => capacity)),
       percent: Math.max(...queues.map(({size, capacity}) => (capacity === 0 ? 0 : (100 * size) / capacity))),
     },
@@ -233,16 +236,17 @@ export const seenByQueue = (
 ): Omit<DestinationSeen, 'dropped' | 'lastError'> | undefined => {
   const of = (name: string) =>
     series.filter(({labels}) => labels['__name__'] === `lkeobs_queue_${name}` && labels['sink'] === destination.name)
-  const waiting = of('waiting_items')
-  if (waiting.length === 0) return undefined
+  const rooms = series.filter(({labels}) => labels['__name__'] === 'lkeobs_queue_capacity_bytes')
+  if (rooms.length === 0) return undefined
   const {kind, settings} = kindOf(destination)
-  const items = gaugeAt(waiting, nowMs)
+  // a gateway tells of a sink as soon as something was for it
+  const items = gaugeAt(of('waiting_items'), nowMs) ?? (gaugeAt(rooms, nowMs) === undefined ? undefined : 0)
   const ages = of('oldest_seconds').flatMap((one) => {
     const found = valueBy(one, nowMs)
     return found && found[0] > nowMs - freshMs ? [found[1]] : []
   })
   const capacity = signalsOf(destination).map((signal) => {
-    const room = series.filter(({labels}) => labels['__name__'] === 'lkeobs_queue_capacity_bytes' && labels['signal'] === signal)
+    const room = rooms.filter(({labels}) => labels['signal'] === signal)
     const bytes = of('waiting_bytes').filter(({labels}) => labels['signal'] === signal)
     return {bytes: gaugeAt(bytes, nowMs) ?? 0, capacity: gaugeAt(room, nowMs) ?? 0}
   })
@@ -265,8 +269,8 @@ export const seenByQueue = (
     ...found,
     queue: {
       items: items ?? 0,
-      // of one that counts bytes it is not known how many items it holds
-      capacity: 0,
+      unit: 'bytes',
+      capacity: sum(capacity.map((one) => one.capacity)),
       percent: Math.max(0, ...capacity.map((one) => (one.capacity === 0 ? 0 : (100 * one.bytes) / one.capacity))),
     },
     deadLetters: gaugeAt(of('dead_letters'), nowMs) ?? 0,

@@ -205,8 +205,12 @@ describe('dest add', () => {
     expect(stderr).toContain('LKO-7117')
     expect(code).toBe(6)
     // what the wrong index cost is told with its reason, by the gateway's next report
-    await eventually('what was refused is counted', async () => ((await corpListed())?.dropped.logs.refused ?? 0) > 0, 30_000)
-    expect((await corpListed())?.lastError?.message).toContain('400')
+    await eventually('what was refused is counted', async () => ((await corpListed())?.takenOut['refused'] ?? 0) > 0, 30_000)
+    const letters = await run(['dead-letters', 'list', '--sink', 'corp', '--json'])
+    expect(document<{deadLetters: readonly {reason: string; detail: string}[]}>(letters).deadLetters[0]).toMatchObject({
+      reason: 'refused',
+      detail: expect.stringContaining('400') as unknown,
+    })
     const mended = await added()
     expect(mended.code, mended.stderr).toBe(0)
   })
@@ -227,9 +231,9 @@ describe('dest list', () => {
       expect(oldestSeconds).not.toBeNull()
     }
     // a gateway that was started anew has not forgotten it
-    expect((await corpListed())?.dropped.logs.refused).toBeGreaterThan(0)
+    expect((await corpListed())?.deadLetters).toBeGreaterThan(0)
     const {stdout} = await run(['dest', 'list'])
-    expect(stdout).toContain('refused by the destination')
+    expect(stdout).toContain('dead letter')
   })
 })
 

@@ -71,7 +71,7 @@ describe('a destination', () => {
       sentPerSecond: 0,
       failedPerSecond: 50,
       oldestSeconds: 60,
-      queue: {items: 1200, capacity: 1000, percent: 100},
+      queue: {items: 1200, unit: 'items', capacity: 1000, percent: 100},
     })
     const none = {queueFull: 0, gaveUp: 0, refused: 0}
     const dropped = {metrics: none, logs: {...none, queueFull: 3000, refused: 7}, traces: none}

@@ -13,6 +13,6 @@ export default class DestList extends LkeobsCommand {
     const tools = await this.tools(flags)
     const fleet = await this.fleet(flags, tools)
     const destinations = await destinationsOf(tools.http, fleet)
-    this.result('lkeobs/destinations/v1', {fleet: fleet.file.fleet.fleet, destinations}, destinationsText(destinations))
+    this.result('lkeobs/destinations/v2', {fleet: fleet.file.fleet.fleet, destinations}, destinationsText(destinations))
   }
 }
