@@ -103,7 +103,7 @@ const waitingIn = (where: string, signal: Signal, queue: SinkQueue): Pick<LastHo
   const answer = headFailingSeconds > 0 ? lastError : ''
   const head =
     headFailingSeconds > 0
-      ? `; ${sink} has not taken the head of the queue for ${duration(headFailingSeconds * 1000)}${answer === '' ? '' : `: ${answer}`}`
+      ? `; ${sink} has not taken the head of the queue for ${duration(headFailingSeconds * 1000)}${answer === '' ? '' : `: ${explained(answer)}`}`
       : ''
   return {
     reason: `it waits in the queue of ${signal} for ${sink} ${where}, ${behind}${oldest}${head}`,
@@ -226,6 +226,12 @@ const known: readonly (readonly [RegExp, string])[] = [
   [/connection refused/, 'nothing listens where it sends'],
   [/broken pipe|connection reset|server preface: EOF/, 'the gateway hung up on it, as it does when it refuses a certificate'],
 ]
+
+/** An answer in full, after the sentence people know for it. */
+const explained = (answer: string): string => {
+  const told = known.find(([pattern]) => pattern.test(answer))?.[1]
+  return told === undefined ? answer : `${told} (${answer})`
+}
 
 /** What an exporter of ours was last told, where its collector's queue knows it. */
 const lastAnswer = async (cluster: Cluster, exporter: string): Promise<string | undefined> => {
