@@ -215,7 +215,7 @@ func (in *instance[T]) Shutdown(context.Context) error {
 	in.admissionMu.Lock()
 	in.stopping.Store(true)
 	in.admissionMu.Unlock()
-	if in.queue == nil {
+	if in.queue == nil || in.stopReading == nil { // Start failed
 		return nil
 	}
 	if in.unregister != nil {

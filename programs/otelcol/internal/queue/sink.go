@@ -359,7 +359,7 @@ func (s *Sink) fill(b *Batch) bool {
 		b.Bytes += int(t.entry.weight)
 	}
 	if len(lost) > 0 {
-		rest := &Batch{of: b.of, taken: lost}
+		rest := &Batch{of: b.of, taken: lost, held: b.held}
 		q.mu.Lock()
 		b.taken = append([]takenRecord(nil), kept...)
 		for _, t := range lost {
