@@ -36,7 +36,8 @@ const overwrite = async (file: string, from: number, content: Buffer): Promise<v
 const damages = {
   'cut off': async (file: string) => truncate(file, Math.floor((await stat(file)).size / 2)),
   'zeroed at its end': (file: string) => overwrite(file, -600_000, Buffer.alloc(600_000)),
-  'with a garbage header': (file: string) => overwrite(file, 0, randomBytes(8192)),
+  // more than what is through already, such as the good items of the test before
+  'with garbage at its beginning': (file: string) => overwrite(file, 0, randomBytes(600_000)),
 } as const
 
 const places = [
