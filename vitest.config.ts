@@ -68,6 +68,8 @@ export default defineConfig({
         test: {
           name: 'cases',
           include: ['test/cases/**/*.test.ts'],
+          // times are those of a machine that others share
+          retry: 2,
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 40 * 60_000,
@@ -79,6 +81,7 @@ export default defineConfig({
         test: {
           name: 'data',
           include: ['test/data/**/*.test.ts'],
+          retry: 1,
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 40 * 60_000,
