@@ -433,17 +433,22 @@ func (s *Sink) settle(b *Batch) {
 	}
 }
 
+// freePlace frees the place in flight of a batch, once. The caller holds Queue.mu.
+func (s *Sink) freePlace(b *Batch) {
+	if !b.released {
+		b.of.inFlight--
+	}
+	b.released = true
+	s.notify(b.of, s.q.now().UnixNano())
+}
+
 // finishBatch frees the place in flight of a batch that is settled.
 func (s *Sink) finishBatch(b *Batch) {
 	q := s.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(b.of.batches, b)
-	if !b.released {
-		b.of.inFlight--
-	}
-	b.released = true
-	s.notify(b.of, q.now().UnixNano())
+	s.freePlace(b)
 }
 
 // Release frees the place in flight of a batch without marking its records. The caller keeps the batch and
@@ -455,9 +460,7 @@ func (s *Sink) Release(b *Batch) {
 	if b.released || b.done {
 		return
 	}
-	b.released = true
-	b.of.inFlight--
-	s.notify(b.of, q.now().UnixNano())
+	s.freePlace(b)
 }
 
 // Hold takes a batch that was delivered out of what waits, without marking its records: until Done, Reload
@@ -478,11 +481,7 @@ func (s *Sink) Hold(b *Batch) {
 		s.waitBytes -= int64(t.entry.size)
 	}
 	delete(b.of.batches, b)
-	if !b.released {
-		b.of.inFlight--
-	}
-	b.released = true
-	s.notify(b.of, q.now().UnixNano())
+	s.freePlace(b)
 }
 
 // Reload reads the payload of a held batch again. It returns false when no record of it can be read any more;
